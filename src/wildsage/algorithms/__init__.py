@@ -1,0 +1,1 @@
+"""The built-in algorithms, a folder each, all of one shape; found through the entry points `wildsage.algorithms`."""

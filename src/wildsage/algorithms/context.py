@@ -1,0 +1,50 @@
+"""What a training job sees of the world, and nothing else: no engine, no platform, no environment variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from threading import Event
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from wildsage.contract.hyperparameters import Hyperparameters
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wildsage.contract.channels import Channel
+
+H = TypeVar("H", bound=Hyperparameters)
+
+
+class Reporter(Protocol):
+    """Where an algorithm says how it is doing."""
+
+    def metric(self, name: str, value: float, *, epoch: int | None = None) -> None:
+        """Report a metric under its published name, such as "validation:accuracy"."""
+
+    def progress(self, done: float, total: float, *, unit: str, **figures: float) -> None:
+        """Report that `done` of `total` units are done; call as often as you like, it prints at most once a second."""
+
+    def say(self, text: str) -> None:
+        """One line for the user."""
+
+    def summary(self, **facts: Any) -> None:
+        """Facts of the training that outlive it, such as best_epoch=4; values that JSON can hold; later calls add."""
+
+
+@dataclass(frozen=True)
+class TrainingContext(Generic[H]):
+    """A training job as its algorithm sees it."""
+
+    hyperparameters: H
+    channels: Mapping[str, Channel]
+    output_data: Path
+    checkpoints: Path
+    report: Reporter
+    stop: Event = field(default_factory=Event)  # set on SIGTERM: write a checkpoint, return what there is
+    threads: int = 1
+    device: str = "cpu"
+    rank: int = 0
+    world_size: int = 1
+    memory_bytes: int | None = None  # what this job may use; None: not known
