@@ -16,6 +16,7 @@ import pytest
 
 from tests.runtime.third_party import environment, install, lay_out, start
 from tests.waiting import until
+from wildsage.contract.builtins import table
 from wildsage.contract.channels import Channel, InputMode
 from wildsage.contract.layout import Layout
 from wildsage.contract.metrics import read_metrics
@@ -253,19 +254,20 @@ def test_a_failed_save_leaves_the_old_model(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_a_stop_before_training_leaves_no_model(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stop_before_training_leaves_no_model(
+    packages: Path, base: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
-    layout = Layout(lay_out(tmp_path, rounds="1", mode="supervised"))
+    monkeypatch.syspath_prepend(str(packages))
+    layout = Layout(lay_out(base, rounds="1"))
     stop = Event()
     stop.set()
-    code = train.run("no such algorithm", layout, stop)
-    assert code == 1
-    assert layout.failure.read_text().startswith("ClientError: ")
+    assert train.run("counting", layout, stop) == 0
+    assert "Stopped before training began: there is no model" in caplog.text
+    assert not list(layout.model.iterdir())
 
 
 def test_input_modes_are_held_to_the_table(tmp_path: Path) -> None:
-    from wildsage.contract.builtins import table
-
     validation = Channel("validation", tmp_path, input_mode=InputMode.PIPE)
     fast = Channel("train", tmp_path, input_mode=InputMode.FAST_FILE)
     problems = train.mode_problems({"validation": validation, "train": fast}, table("blazingtext"))
