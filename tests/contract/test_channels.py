@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.strategies import channels, json_values
+
 from wildsage.contract.channels import (
     Channel,
     Distribution,
@@ -82,7 +82,10 @@ def test_val_counts_as_validation_and_keeps_its_folder(tmp_path: Path) -> None:
             {"train": {"TrainingInputMode": "file"}},
             'TrainingInputMode = "file" is not allowed: one of File, FastFile, Pipe; did you mean "File"?',
         ),
-        ({"train": {"S3DistributionType": 3}}, "S3DistributionType = 3 is not allowed: one of FullyReplicated, Sharded"),
+        (
+            {"train": {"S3DistributionType": 3}},
+            "S3DistributionType = 3 is not allowed: one of FullyReplicated, Sharded",
+        ),
         ({"train": {"ContentType": ["text/csv"]}}, 'ContentType = ["text/csv"] is not allowed: text'),
         ({"train": {"RecordWrapperType": "TFRecord"}}, 'RecordWrapperType = "TFRecord" is not allowed: one of None, '),
     ],
@@ -119,7 +122,7 @@ def test_the_file(tmp_path: Path) -> None:
     assert read_channels(layout) == {}
     layout.input_config.mkdir(parents=True)
     layout.input_data_config.write_text('{"train": {')
-    with pytest.raises(DataError, match="inputdataconfig.json, line 1"):
+    with pytest.raises(DataError, match=r"inputdataconfig\.json, line 1"):
         read_channels(layout)
     with pytest.raises(ClientError, match="channel name"):
         write_channels(layout, [Channel("a/b", tmp_path / "a b")])
@@ -160,7 +163,10 @@ def test_files_behind_links_are_listed(tmp_path: Path) -> None:
 
 def test_what_an_algorithm_misses_is_told(tmp_path: Path) -> None:
     write(tmp_path / "trian" / "x.txt")
-    given_channels = {"trian": Channel("trian", tmp_path / "trian"), "validation": Channel("validation", tmp_path / "v")}
+    given_channels = {
+        "trian": Channel("trian", tmp_path / "trian"),
+        "validation": Channel("validation", tmp_path / "v"),
+    }
     assert channel_problems(given_channels, ["train"], ["validation", "model"]) == [
         'channel "train" is missing; beside it there may be validation, model',
         'channel "trian" is not allowed: train, validation, model; did you mean "train"?',

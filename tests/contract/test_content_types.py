@@ -3,15 +3,15 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.strategies import content_type_texts
+
 from wildsage.contract import content_types
 from wildsage.contract.content_types import CSV, JSON, JSON_LINES, ContentType, choose, parse, parse_accept
 from wildsage.contract.errors import ClientError
 
 
 def test_parameters_are_read() -> None:
-    found = parse("Text/CSV; label_size=0;charset=utf-8 ; header=\"a;\\\"b\\\"\"")
+    found = parse('Text/CSV; label_size=0;charset=utf-8 ; header="a;\\"b\\""')
     assert found.name == CSV
     assert found.parameters == {"label_size": "0", "charset": "utf-8", "header": 'a;"b"'}
     assert (found.integer("label_size", 1), found.integer("none", 1), found.charset) == (0, 1, "utf-8")
@@ -19,7 +19,9 @@ def test_parameters_are_read() -> None:
     assert str(parse("text/csv;label_size=0")) == "text/csv; label_size=0"
 
 
-@pytest.mark.parametrize("text", ["", "text", "text/", "/csv", "text/csv text/csv", "a/b; c", "*/*", "text/*", "a/b,c/d"])
+@pytest.mark.parametrize(
+    "text", ["", "text", "text/", "/csv", "text/csv text/csv", "a/b; c", "*/*", "text/*", "a/b,c/d"]
+)
 def test_what_is_no_content_type_is_refused(text: str) -> None:
     with pytest.raises(ClientError, match="content type"):
         parse(text)

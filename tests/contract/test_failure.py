@@ -29,7 +29,10 @@ from wildsage.contract.failure import PREFIXES, failure_text, read_failure, writ
             OSError(errno.ENOSPC, "No space left on device", "/m/model.bin"),
             "InternalServerError: the disk is full while writing /m/model.bin; free some space and start again",
         ),
-        (FileNotFoundError(2, "No such file", "x"), "AlgorithmError: an unexpected error, FileNotFoundError: [Errno 2]"),
+        (
+            FileNotFoundError(2, "No such file", "x"),
+            "AlgorithmError: an unexpected error, FileNotFoundError: [Errno 2]",
+        ),
     ],
 )
 def test_an_error_says_who_can_fix_it(error: Exception, text: str) -> None:

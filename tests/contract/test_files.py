@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.strategies import json_values
+
 from wildsage.contract.errors import DataError
 from wildsage.contract.files import parse_json, read_json, read_json_object, shown, write_atomically, write_json
 
@@ -17,9 +17,10 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     try:
         value = parse_json(raw, file="a.json")
     except DataError as error:
-        assert str(error).startswith("a.json")
+        told = str(error)
     else:
-        json.dumps(value, allow_nan=False)
+        told = f"a.json {json.dumps(value, allow_nan=False)}"
+    assert told.startswith("a.json")
 
 
 @given(value=json_values)

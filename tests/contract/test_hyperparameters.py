@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AliasChoices, Field, PositiveInt, field_validator
-
 from tests.strategies import json_values
+
 from wildsage.contract.builtins import names, table
 from wildsage.contract.errors import ClientError, DataError
 from wildsage.contract.hyperparameters import (
@@ -43,7 +43,7 @@ class SampleHyperparameters(Hyperparameters):
     factor: PositiveInt | Auto = "auto"
     rounds: int | None = Field(None, ge=2, le=9)
     shape: str = Field("3,224,224", pattern=r"^\d+,\d+,\d+$")
-    quantiles: list[float] = [0.5]
+    quantiles: list[float] = Field([0.5])
     eta: float = Field(0.3, validation_alias=AliasChoices("eta", "learning_rate"))
     seed: int = Field(0, ge=0, json_schema_extra={"beyond_contract": True})
 

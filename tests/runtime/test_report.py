@@ -52,7 +52,9 @@ def test_a_metric_stands_on_the_log_in_its_published_form(
     assert (record.name, record.value, record.epoch, record.timestamp) == ("validation:accuracy", 0.9721, 3, 1000.0)
 
 
-def test_a_metric_that_the_table_lacks_has_the_common_form(report: JobReporter, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_metric_that_the_table_lacks_has_the_common_form(
+    report: JobReporter, caplog: pytest.LogCaptureFixture
+) -> None:
     report.metric("validation:mse", 0.25)
     assert caplog.messages == ["#quality_metric: host=algo-1, validation mse <loss>=0.25"]
 
