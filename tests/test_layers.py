@@ -1,6 +1,7 @@
 """Who may import whom.
 
-Inside: contract <- data <- algorithms <- runtime. Outside: contract <- engines <- platform <- (sdk, server, cli). The wings meet in contract/ alone. The source is read, not run, so that imports inside functions count too.
+Inside: contract <- data <- algorithms <- runtime. Outside: contract <- engines <- platform <- (sdk, server, cli).
+The wings meet in contract/ alone. The source is read, not run, so that imports inside functions count too.
 """
 
 from __future__ import annotations

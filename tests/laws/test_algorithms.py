@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,11 @@ from tests.laws.samples import SAMPLES, Sample
 from wildsage.algorithms import registry
 from wildsage.algorithms.base import Algorithm, Model
 from wildsage.contract.builtins import table
-from wildsage.contract.channels import Channel, read_channels, write_channels
+from wildsage.contract.channels import Channel, write_channels
 from wildsage.contract.errors import ClientError
 from wildsage.contract.hyperparameters import HyperparameterFact, write_hyperparameters
 from wildsage.contract.layout import Layout
+from wildsage.contract.metrics import read_metrics
 from wildsage.contract.resources import Resources
 from wildsage.runtime import train
 from wildsage.runtime.report import JobReporter
@@ -178,18 +180,31 @@ def test_memory_is_bounded_before_anything_is_read(algorithm: Algorithm[Any], sa
     assert estimate.advice
 
 
-def test_a_stop_ends_training_with_a_model(algorithm: Algorithm[Any], sample: Sample, tmp_path: Path) -> None:
-    with job(algorithm, lay_out(tmp_path / "ml", sample)) as context:
-        context.stop.set()
-        model = algorithm.train(context)
-    ask(model, sample)
+class StopAtFirstMetric(JobReporter):
+    """Stands for a SIGTERM after the first epoch."""
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__(layout)
+        self.stop = Event()
+
+    def metric(self, name: str, value: float, *, epoch: int | None = None) -> None:
+        super().metric(name, value, epoch=epoch)
+        self.stop.set()
 
 
-def test_training_resumes_after_a_stop(algorithm: Algorithm[Any], sample: Sample, tmp_path: Path) -> None:
-    layout = lay_out(tmp_path / "ml", sample)
-    with job(algorithm, layout) as context:
-        context.stop.set()
-        algorithm.train(context)
+def test_a_stop_leaves_a_model_and_a_checkpoint_that_ends_alike(
+    algorithm: Algorithm[Any], sample: Sample, tmp_path: Path
+) -> None:
+    layout = lay_out(tmp_path / "stopped", sample)
+    reporter = StopAtFirstMetric(layout)
+    with contextlib.closing(reporter), job(algorithm, layout) as context:
+        stopped = algorithm.train(dataclasses.replace(context, report=reporter, stop=reporter.stop))
+    ask(stopped, sample)
+    assert len({record.epoch for record in read_metrics(layout.metrics)}) == 1
     assert any(layout.checkpoints.iterdir())
-    assert read_channels(layout)
-    ask(fit(algorithm, layout), sample)
+
+    folders = [tmp_path / "resumed model", tmp_path / "whole model"]
+    for folder, base in zip(folders, (layout, lay_out(tmp_path / "whole", sample)), strict=True):
+        folder.mkdir()
+        fit(algorithm, base).save(folder)
+    assert files_of(folders[0]) == files_of(folders[1])
