@@ -119,6 +119,13 @@ def test_a_resumed_job_counts_its_rate_from_where_it_began(
     assert caplog.messages == ["950 of 1,000 rows, 95 %, 10 rows/s, 5 s left"]
 
 
+def test_an_algorithm_may_know_better(report: JobReporter, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    report.progress(0, 1000, unit="rows")
+    clock.now += 5
+    report.progress(500, 1000, unit="rows", rows_per_second=250, seconds_left=2.0, seen=123_456, loss=math.nan)
+    assert caplog.messages == ["500 of 1,000 rows, 50 %, 250 rows/s, 2 s left, seen 123,456, loss nan"]
+
+
 def test_the_summary_grows(report: JobReporter, tmp_path: Path) -> None:
     report.summary(best_epoch=4, seconds={"read": 0.5})
     report.summary(seconds={"save": 0.25}, accuracy=math.nan)
