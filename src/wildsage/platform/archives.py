@@ -306,7 +306,8 @@ class _Header(tarfile.TarInfo):
         except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError):  # type: ignore[attr-defined]
             raise  # the end
         except tarfile.HeaderError as error:
-            raise BrokenArchive(f"a member's header is damaged ({error})") from error
+            first = "it is not a tar archive"
+            raise BrokenArchive(first if tar.offset == 0 else f"a member's header is damaged ({error})") from error
 
     def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:  # the entry point that tarfile lets one override
         if self.size < 0 or (self.type in self._EXTENSIONS and self.size > HEADER_BYTES):
