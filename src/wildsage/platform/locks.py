@@ -25,6 +25,8 @@ def held(path: Path, *, wait_s: float | None = None) -> Iterator[bool]:
         yield descriptor is not None
     finally:
         if descriptor is not None:
+            # Explicitly: a process that another thread forked meanwhile shares the lock until it is given up.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
 
