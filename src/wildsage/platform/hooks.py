@@ -24,7 +24,7 @@ def place_inputs(folder: Path) -> None:
             layout.channel(channel["ChannelName"]),
             charge.home,
             s3_data_type=source["S3DataType"],
-            compression=channel.get("CompressionType"),
+            compression=channel.get("CompressionType", "None"),
         )
     checkpoints = charge.more.get("checkpoints")
     if checkpoints is not None and not layout.checkpoints.is_symlink():
@@ -41,7 +41,12 @@ def open_model(folder: Path) -> None:
     runs.link_model(folder, artifacts.open_model(charge.more["model"], charge.home))
 
 
-def open_model_for_transform(folder: Path) -> None:
-    """As open_model, and note when the work begins."""
+def prepare_transform(folder: Path) -> None:
+    """Unpack the model of a transform job and place its input files. Raises ClientError for data it cannot."""
+    charge = runs.Charge.read(folder)
+    runs.mark(folder, Secondary.DOWNLOADING)
     open_model(folder)
+    source = charge.request["TransformInput"]["DataSource"]["S3DataSource"]
+    # Compressed files keep their names, which the outputs are called after; the job itself opens them.
+    artifacts.place_channel(source["S3Uri"], folder / runs.INPUTS, charge.home, s3_data_type=source["S3DataType"])
     runs.mark(folder, Secondary.TRAINING)

@@ -45,7 +45,7 @@ class Models:
             raise invalid("; ".join(problems), operation=operation)
         if "Image" in container:
             resolve_algorithm(container["Image"], "PrimaryContainer.Image", operation)
-        container = {**container, "ModelDataUrl": places.absolute(container["ModelDataUrl"])}
+        container = {**container, "ModelDataUrl": places.absolute(container["ModelDataUrl"], self.context.home)}
         filled = {
             **{member: value for member, value in request.items() if member not in ("Tags", "ModelName", "Containers")},
             "PrimaryContainer": {"Mode": "SingleModel", "Environment": {}, **container},

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wildsage.platform.records import Record
 
 CHARGE, MARKS, ENDING, OUTCOME = "record.json", "marks.json", "ending.json", "outcome.json"
+INPUTS = "inputs"  # of a transform job: its input files
 MODEL_LINK = "model"  # of an endpoint or a transform job: points to the unpacked model
 _LAST_LINES = 3
 

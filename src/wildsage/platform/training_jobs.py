@@ -145,9 +145,9 @@ def settle(charge: Charge, folder: Path, ending: Ending) -> Outcome:
     try:
         if secondary is not Secondary.FAILED:
             kept = secondary is Secondary.COMPLETED or _holds_files(layout.model)
-            details["model"] = _write_model(charge, folder, layout) if kept else None
+            details["model"] = _write_model(charge, layout) if kept else None
         if _holds_files(layout.output_data):
-            details["output"] = _write_output(charge, folder, layout)
+            details["output"] = _write_output(charge, layout)
     except (WildsageError, OSError) as error:
         secondary = Secondary.FAILED
         reason = runs.shortened(failure_text(_unwritable(error, charge)))
@@ -177,26 +177,22 @@ def _unwritable(error: WildsageError | OSError, charge: Charge) -> Exception:
     return known
 
 
-def _write_model(charge: Charge, folder: Path, layout: Layout) -> str:
-    """Pack the model, bring it to its place and remember that it is unpacked here. Returns its URI."""
-    return _write_archive(charge, folder, layout.model, "model.tar.gz", remember=True)
-
-
-def _write_output(charge: Charge, folder: Path, layout: Layout) -> str:
-    return _write_archive(charge, folder, layout.output_data, "output.tar.gz", remember=False)
-
-
-def _write_archive(charge: Charge, folder: Path, content: Path, name: str, *, remember: bool) -> str:
-    base = charge.request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
-    uri = f"{base}/{charge.name}/output/{name}"
-    local = places.local_path(uri, charge.home)
-    archive = local if local is not None else folder / name
-    artifacts.pack(content, archive)
-    if local is None:
-        artifacts.upload(archive, uri)
-    if remember:
-        artifacts.remember(archive, content)
+def _write_model(charge: Charge, layout: Layout) -> str:
+    """Pack the model to its place and remember that it is unpacked here. Returns its URI."""
+    uri = _output_uri(charge, "model.tar.gz")
+    artifacts.publish(layout.model, uri, charge.home)
+    artifacts.remember(uri, layout.model, charge.home)
     return uri
+
+
+def _write_output(charge: Charge, layout: Layout) -> str:
+    uri = _output_uri(charge, "output.tar.gz")
+    artifacts.publish(layout.output_data, uri, charge.home)
+    return uri
+
+
+def _output_uri(charge: Charge, name: str) -> str:
+    return artifacts.join(charge.request["OutputDataConfig"]["S3OutputPath"], charge.name, "output", name)
 
 
 def _holds_files(folder: Path) -> bool:
@@ -342,9 +338,9 @@ def _filled(request: Mapping[str, Any], algorithm: str, home: Path) -> dict[str,
     resources = {"InstanceCount": 1, "InstanceType": "local", "VolumeSizeInGB": DEFAULT_VOLUME_GB}
     output = {"KmsKeyId": "", "S3OutputPath": str(home / "artifacts"), "CompressionType": "GZIP"}
     output |= request.get("OutputDataConfig", {})
-    output["S3OutputPath"] = places.absolute(output["S3OutputPath"])
+    output["S3OutputPath"] = places.absolute(output["S3OutputPath"], home)
     flags = ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining")
-    channels = [_absolute(channel) for channel in request.get("InputDataConfig", ())]
+    channels = [_absolute(channel, home) for channel in request.get("InputDataConfig", ())]
     return {
         **dict.fromkeys(flags, False),
         **{member: value for member, value in request.items() if member not in ("Tags", "TrainingJobName")},
@@ -357,12 +353,12 @@ def _filled(request: Mapping[str, Any], algorithm: str, home: Path) -> dict[str,
     }
 
 
-def _absolute(channel: Mapping[str, Any]) -> dict[str, Any]:
+def _absolute(channel: Mapping[str, Any], home: Path) -> dict[str, Any]:
     """A channel whose path no longer depends on the caller's folder."""
     source = channel["DataSource"].get("S3DataSource")
     if source is None:
         return dict(channel)
-    return {**channel, "DataSource": {"S3DataSource": {**source, "S3Uri": places.absolute(source["S3Uri"])}}}
+    return {**channel, "DataSource": {"S3DataSource": {**source, "S3Uri": places.absolute(source["S3Uri"], home)}}}
 
 
 def _channels(request: Mapping[str, Any], layout: Layout) -> list[Channel]:

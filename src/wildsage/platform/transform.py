@@ -25,7 +25,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, cast
 
 from wildsage.contract.errors import ClientError, DataError, InternalServerError, WildsageError
 from wildsage.contract.failure import EXIT_FAILURE, EXIT_OK, failure_text, write_failure
@@ -221,28 +221,24 @@ class Server:
             self._process.wait()
 
 
-def in_order(
-    work: Callable[[Payload], bytes], payloads: Iterable[Payload], at_once: int
-) -> Iterator[tuple[Payload, bytes]]:
+def in_order(work: Callable[[Payload], bytes], payloads: Iterable[Payload], at_once: int) -> Iterator[bytes]:
     """Do the work for `at_once` payloads at a time; the results come in the order of the payloads."""
     with ThreadPoolExecutor(at_once) as pool:
-        pending: deque[tuple[Payload, Future[bytes]]] = deque()
+        pending: deque[Future[bytes]] = deque()
         try:
             for payload in payloads:
-                pending.append((payload, pool.submit(work, payload)))
+                pending.append(pool.submit(work, payload))
                 if len(pending) >= at_once:
-                    first, future = pending.popleft()
-                    yield first, future.result()
+                    yield pending.popleft().result()
             while pending:
-                first, future = pending.popleft()
-                yield first, future.result()
+                yield pending.popleft().result()
         finally:
-            for _, future in pending:
+            for future in pending:
                 future.cancel()
 
 
-def transform_file(source: places.Item, output: str, folder: Path, home: Path, plan: Plan, server: Server) -> None:
-    """Send one file and write its output. Raises WildsageError, with the file's name, and then writes nothing."""
+def transform_file(source: Path, key: str, output: str, home: Path, plan: Plan, server: Server) -> None:
+    """Send one file and write its output. Raises WildsageError, with the file's key, and then writes nothing."""
 
     def work(payload: Payload) -> bytes:
         try:
@@ -252,94 +248,82 @@ def transform_file(source: places.Item, output: str, folder: Path, home: Path, p
             count = len(payload.sources)
             last = payload.first + count - 1
             which = f"record {last}" if count == 1 else f"records {payload.first} to {last}"
-            raise (
-                type(error)(f"{source.key}, {which}: {error}") if not isinstance(error, DataError) else error
-            ) from error
+            family = InternalServerError if isinstance(error, InternalServerError) else ClientError
+            raise family(f"{key}, {which}: {error}") from error
 
-    with _written(output, folder, home) as target, _opened(source, plan, home) as file:
-        at_once = plan.concurrency if plan.split != "None" else 1
+    at_once = plan.concurrency if plan.split != "None" else 1
+    with _written(output, source.parent, home) as target, _opened(source, plan) as file:
         try:
-            for _, answer in in_order(work, pack(split(file, plan.split, source.key), plan, source.key), at_once):
+            for answer in in_order(work, pack(split(file, plan.split, key), plan, key), at_once):
                 target.write(answer)
                 if plan.assemble_with_line and not answer.endswith(b"\n"):
                     target.write(b"\n")
         except (gzip.BadGzipFile, EOFError) as error:
-            raise DataError(f"not a whole gzip file: {error}", file=source.key) from error
+            raise DataError(f"not a whole gzip file: {error}", file=key) from error
+
+
+def _opened(source: Path, plan: Plan) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(source, "rb")) if plan.gzipped else source.open("rb")
 
 
 @contextmanager
-def _opened(source: places.Item, plan: Plan, home: Path) -> Iterator[IO[bytes]]:
-    with places.opened(source.uri, home) as file:
-        if not plan.gzipped:
-            yield file
-            return
-        with gzip.open(file, "rb") as plain:
-            yield plain  # type: ignore[misc]  # a GzipFile reads bytes
-
-
-@contextmanager
-def _written(uri: str, folder: Path, home: Path) -> Iterator[IO[bytes]]:
+def _written(uri: str, scratch: Path, home: Path) -> Iterator[IO[bytes]]:
     """A file that comes to its place whole when the block ends, and not at all when it raises."""
     local = places.local_path(uri, home)
-    final = local if local is not None else folder / "outputs" / f"{abs(hash(uri)):x}"
+    # A store elsewhere gets it from a hidden file here.
+    final = local if local is not None else scratch / uri.rpartition("/")[2]
     final.parent.mkdir(parents=True, exist_ok=True)
-    beside = final.with_name(f".{final.name}.{os.getpid()}")
+    beside = final.with_name(f".{final.name[:200]}.{os.getpid()}")
     try:
         with beside.open("wb") as file:
             yield file
-        beside.replace(final)
+        if local is not None:
+            beside.replace(local)
+        else:
+            artifacts.upload(beside, uri, home)
     finally:
         beside.unlink(missing_ok=True)
-    if local is None:
-        artifacts.upload(final, uri)
-        final.unlink()
 
 
 def run(folder: Path) -> None:
     """Do the job. Raises WildsageError when it comes to nothing, or not to all of it."""
     charge = runs.Charge.read(folder)
     request = charge.request
-    source = request["TransformInput"]["DataSource"]["S3DataSource"]
-    items = places.listed(source["S3Uri"], source["S3DataType"], charge.home)
-    if not items:
-        raise ClientError(f"there is no file at {source['S3Uri']}")
+    inputs = folder / runs.INPUTS
+    files = {path.relative_to(inputs).as_posix(): path for path in sorted(inputs.rglob("*")) if path.is_file()}
     at_once = request.get("MaxConcurrentTransforms") or 1
     command = serve_command(charge.more["algorithm"], folder / runs.MODEL_LINK, workers=at_once)
     server = Server(command, _environment(request, charge.more["environment"]))
     try:
         server.wait_until_ready(DEFAULT_STARTUP_S)
         plan = Plan.of(request, server.advice())
-        logger.info("transforming %d files, %d requests at a time", len(items), plan.concurrency)
-        failed = _transform_all(items, request["TransformOutput"]["S3OutputPath"], folder, charge.home, plan, server)
+        logger.info("transforming %d files, %d requests at a time", len(files), plan.concurrency)
+        failed = _transform_all(files, request["TransformOutput"]["S3OutputPath"], charge.home, plan, server)
     finally:
         server.stop()
     if failed:
-        raise type(failed[0])(f"{len(failed)} of {len(items)} files failed: {'; '.join(map(str, failed))}")
+        raise type(failed[0])(f"{len(failed)} of {len(files)} files failed: {'; '.join(map(str, failed))}")
 
 
 def _transform_all(
-    items: list[places.Item], output: str, folder: Path, home: Path, plan: Plan, server: Server
+    files: Mapping[str, Path], output: str, home: Path, plan: Plan, server: Server
 ) -> list[WildsageError]:
     """Files one after the other; side by side where each is a single request. Returns what went wrong."""
 
-    def one(item: places.Item) -> WildsageError | None:
+    def one(key: str) -> WildsageError | None:
         began = time.monotonic()
         try:
-            transform_file(item, f"{output.rstrip('/')}/{item.key}.out", folder, home, plan, server)
-        except DataError as error:
+            transform_file(files[key], key, artifacts.join(output, f"{key}.out"), home, plan, server)
+        except (WildsageError, OSError) as error:
             logger.error("%s", error)
-            return ClientError(str(error))
-        except WildsageError as error:
-            logger.error("%s", error)
-            return error if isinstance(error, ClientError) else InternalServerError(str(error))
-        except OSError as error:
-            logger.error("%s: %s", item.key, error)
-            return ClientError(f"{item.key}: {error.strerror or error}")
-        logger.info("%s: done in %.1f s", item.key, time.monotonic() - began)
+            if isinstance(error, OSError):
+                return ClientError(f"{key}: {error.strerror or error}")
+            return ClientError(str(error)) if isinstance(error, ClientError) else InternalServerError(str(error))
+        logger.info("%s: done in %.1f s", key, time.monotonic() - began)
         return None
 
     with ThreadPoolExecutor(plan.concurrency if plan.split == "None" else 1) as pool:
-        return [error for error in pool.map(one, items) if error is not None]
+        return [error for error in pool.map(one, files) if error is not None]
 
 
 def _environment(request: Mapping[str, Any], model: Mapping[str, str]) -> dict[str, str]:

@@ -42,7 +42,8 @@ class TransformJobs(Jobs):
         if problems:
             raise invalid("; ".join(problems), operation=operation)
         served = self._models.served(request["ModelName"], operation)
-        record = self.context.new_record(self.kind, request["TransformJobName"], Status.IN_PROGRESS, _filled(request))
+        filled = _filled(request, self.context.home)
+        record = self.context.new_record(self.kind, request["TransformJobName"], Status.IN_PROGRESS, filled)
         record = jobs.with_marks(record, [(Secondary.STARTING, record.created_at)])
         more = {
             "model": served.model_uri,
@@ -81,7 +82,7 @@ class TransformJobs(Jobs):
             command=(sys.executable, "-m", "wildsage.platform.transform", str(folder)),
             environment={"PYTHONUNBUFFERED": "1"},
             grace_s=GRACE_S,
-            prepare="wildsage.platform.hooks:open_model_for_transform",
+            prepare="wildsage.platform.hooks:prepare_transform",
             finish="wildsage.platform.transform_jobs:finish",
         )
 
@@ -137,6 +138,7 @@ def _problems(request: Mapping[str, Any], home: Path) -> list[str]:
         problems.append("TransformInput: S3DataType = AugmentedManifestFile is not allowed: S3Prefix, ManifestFile")
     try:
         places.check_source(data["S3Uri"], home)
+        places.local_path(request["TransformOutput"]["S3OutputPath"], home)
     except ClientError as error:
         problems.append(f"TransformInput: {error}")
     try:
@@ -148,12 +150,12 @@ def _problems(request: Mapping[str, Any], home: Path) -> list[str]:
     return problems
 
 
-def _filled(request: Mapping[str, Any]) -> dict[str, Any]:
+def _filled(request: Mapping[str, Any], home: Path) -> dict[str, Any]:
     """The request with the service's defaults; paths without a scheme no longer depend on the caller's folder."""
     kept = {member: value for member, value in request.items() if member not in ("Tags", "TransformJobName")}
     source, output = request["TransformInput"], request["TransformOutput"]
     data = source["DataSource"]["S3DataSource"]
-    data = {**data, "S3Uri": places.absolute(data["S3Uri"])}
+    data = {**data, "S3Uri": places.absolute(data["S3Uri"], home)}
     return {
         "BatchStrategy": "MultiRecord",
         "MaxConcurrentTransforms": 1,
@@ -169,7 +171,7 @@ def _filled(request: Mapping[str, Any]) -> dict[str, Any]:
             "AssembleWith": "None",
             "KmsKeyId": "",
             **output,
-            "S3OutputPath": places.absolute(output["S3OutputPath"]),
+            "S3OutputPath": places.absolute(output["S3OutputPath"], home),
         },
     }
 
