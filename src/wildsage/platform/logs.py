@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,41 +86,11 @@ class Logs:
         operation = "GetLogEvents"
         request = shapes.check("logs", operation, request)
         stream = self._stream(_group(request, operation), request["logStreamName"], operation)
-        limit = request.get("limit", _MOST_EVENTS)
-        token = request.get("nextToken")
-        if token is None:
-            forward, offset, at_ms = request.get("startFromHead", False), 0, stream.created_ms
-        else:
-            match = _TOKEN.fullmatch(token)
-            if match is None:
-                raise ServiceError(
-                    "InvalidParameterException", "The specified nextToken is invalid.", operation=operation
-                )
-            forward, offset, at_ms = match[1] == "f", int(match[2]), int(match[3])
-        start, end = request.get("startTime", 0), request.get("endTime")
-        if forward:
-            events: list[Event] = []
-            place = (offset, at_ms)
-            for event in _events(stream, offset, at_ms):
-                if len(events) >= limit or (events and event.end - offset > _MOST_BYTES):
-                    break
-                place = (event.end, event.at_ms)
-                if event.at_ms >= start and (end is None or event.at_ms < end):
-                    events.append(event)
-            before = events[0].start if events else offset
-            tokens = place, (before, stream.created_ms)
-        else:
-            stop = offset if token is not None else None
-            every = [e for e in _events(stream, 0, stream.created_ms) if stop is None or e.end <= stop]
-            events = [e for e in every if e.at_ms >= start and (end is None or e.at_ms < end)][-limit:]
-            last = every[-1] if every else None
-            after = (last.end, last.at_ms) if last else (0, stream.created_ms)
-            tokens = after, (events[0].start if events else 0, stream.created_ms)
-        (forward_at, forward_ms), (back_at, back_ms) = tokens
+        events, forward, backward = page_of(stream, request)
         return {
             "events": [_plain(event) for event in events],
-            "nextForwardToken": f"f/{forward_at}/{forward_ms}",
-            "nextBackwardToken": f"b/{back_at}/{back_ms}",
+            "nextForwardToken": forward,
+            "nextBackwardToken": backward,
         }
 
     def filter_log_events(self, **request: Any) -> dict[str, Any]:
@@ -212,6 +182,36 @@ def _missing(what: str, operation: str) -> ServiceError:
 
 def _plain(event: Event) -> dict[str, Any]:
     return {"timestamp": event.at_ms, "message": event.message, "ingestionTime": event.at_ms}
+
+
+def page_of(stream: Stream, request: Mapping[str, Any]) -> tuple[list[Event], str, str]:
+    """A page of a stream, and the tokens of the pages after and before it."""
+    limit, token = request.get("limit", _MOST_EVENTS), request.get("nextToken")
+    start, end = request.get("startTime", 0), request.get("endTime")
+    forward, offset, at_ms = request.get("startFromHead", False), None, stream.created_ms
+    if token is not None:
+        match = _TOKEN.fullmatch(token)
+        if match is None:
+            text = "The specified nextToken is invalid."
+            raise ServiceError("InvalidParameterException", text, operation="GetLogEvents")
+        forward, offset, at_ms = match[1] == "f", int(match[2]), int(match[3])
+    events: list[Event] = []
+    if forward:
+        begin = offset or 0
+        place = (begin, at_ms)
+        for event in _events(stream, begin, at_ms):
+            if len(events) >= limit or (events and event.end - begin > _MOST_BYTES):
+                break
+            place = (event.end, event.at_ms)
+            if event.at_ms >= start and (end is None or event.at_ms < end):
+                events.append(event)
+    else:
+        before = [e for e in _events(stream, 0, stream.created_ms) if offset is None or e.end <= offset]
+        place = (before[-1].end, before[-1].at_ms) if before else (0, stream.created_ms)
+        events = [e for e in before if e.at_ms >= start and (end is None or e.at_ms < end)][-limit:]
+        begin = 0
+    first = events[0].start if events else begin
+    return events, f"f/{place[0]}/{place[1]}", f"b/{first}/{stream.created_ms}"
 
 
 def _events(stream: Stream, offset: int, at_ms: int) -> Iterator[Event]:
