@@ -18,7 +18,7 @@ from wildsage.contract.errors import ClientError, WildsageError
 from wildsage.engines.processes import boot
 from wildsage.platform.archives import Limits, is_archive, members_of, pack, unpack
 from wildsage.platform.channels import place_channel
-from wildsage.platform.files import beside_name, disk_errors, link_file, locked, scratch_folder
+from wildsage.platform.files import disk_errors, link_file, locked, scratch_folder
 from wildsage.platform.locations import (
     Location,
     download,
@@ -54,7 +54,7 @@ def publish(folder: Path, uri: str, home: Path) -> None:
     if location.path is not None:
         pack(folder, location.path)
         return
-    with scratch_folder(home) as scratch:
+    with scratch_folder(home / "tmp") as scratch:
         archive = scratch / "model.tar.gz"
         pack(folder, archive)
         upload(archive, uri, home)
@@ -123,23 +123,18 @@ def _cached(key: str, uri: str, home: Path, fill: Callable[[Path], None]) -> Pat
     entry = models / key
     with disk_errors("making", models):
         models.mkdir(parents=True, exist_ok=True)
-    with locked(models):
-        if _is_valid(entry):
-            return entry / "files"
-    beside = beside_name(entry)
-    try:
-        with disk_errors("making", entry):
-            beside.mkdir()
-            fill(beside / "files")
-            if not any((beside / "files").iterdir()):
-                raise ClientError(f"{uri} has no model: it is empty")
-            (beside / "origin.json").write_text(json.dumps({"uri": uri, "boot": boot()}), "utf-8")
-            with locked(models):
-                if not _is_valid(entry):  # else another process was faster
-                    shutil.rmtree(entry, ignore_errors=True)
-                    os.rename(beside, entry)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        with locked(models):
+            if _is_valid(entry):
+                return entry / "files"
+    with scratch_folder(models) as scratch, disk_errors("making", entry):
+        fill(scratch / "files")
+        if not any((scratch / "files").iterdir()):
+            raise ClientError(f"{uri} has no model: it is empty")
+        (scratch / "origin.json").write_text(json.dumps({"uri": uri, "boot": boot()}), "utf-8")
+        with locked(models):
+            if not _is_valid(entry):  # else another process was faster
+                shutil.rmtree(entry, ignore_errors=True)
+                os.rename(scratch, entry)
     return entry / "files"
 
 
@@ -177,7 +172,7 @@ def _open_remote(location: Location, home: Path) -> Path:
         if not single:
             download(filesystem, {path: folder / name for path, name in files.items()}, location.uri)
             return
-        with scratch_folder(home) as scratch:
+        with scratch_folder(home / "tmp") as scratch:
             file = scratch / PurePosixPath(root).name
             download(filesystem, {root: file}, location.uri)
             if is_archive(file):

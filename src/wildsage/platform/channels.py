@@ -147,7 +147,7 @@ def _place_files(files: list[tuple[Location, str]], folder: Path, home: Path) ->
 def _fetched(location: Location, home: Path) -> Iterator[Path]:
     """A location's one file on this machine, for as long as the block lasts."""
     if location.path is None:
-        with scratch_folder(home) as scratch:
+        with scratch_folder(home / "tmp") as scratch:
             filesystem, path = open_filesystem(location, home)
             download(filesystem, {path: scratch / "file"}, location.uri)
             yield scratch / "file"

@@ -78,15 +78,37 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def scratch_folder(home: Path) -> Iterator[Path]:
-    """A folder that is gone after the block."""
-    scratch = home / "tmp" / os.urandom(6).hex()
-    with disk_errors("making", scratch):
-        scratch.mkdir(parents=True)
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A new folder below `parent` that is gone after the block; those of processes that were killed are removed too.
+
+    Its maker holds a lock on it for as long as it lives, which tells the one from the other.
+    """
+    with disk_errors("making a folder in", parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        with locked(parent):
+            for stale in parent.glob(".*.scratch"):
+                with contextlib.suppress(OSError), _held(stale):
+                    shutil.rmtree(stale, ignore_errors=True)
+            scratch = parent / f".{os.urandom(6).hex()}.scratch"
+            scratch.mkdir()
+            holder = _held(scratch)
+            holder.__enter__()
     try:
         yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        holder.__exit__(None, None, None)
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder. Raises BlockingIOError if another process does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
