@@ -320,7 +320,7 @@ class Training:
         self.parameters, self.parts, self.validation = parameters, parts, validation
         self.pool, self.stop, self.report = pool, stop, report
         self.rows, self.classes, self.width = rows, classes, padded(parameters.vector_dim)
-        self.table = aligned(rows * self.width, zero=False)
+        self.table = aligned(rows * self.width)
         self.output = aligned(classes * self.width)
         self.best: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
         # Seeds of threads must differ, and xorshift must not start at zero.
@@ -333,15 +333,20 @@ class Training:
         self.tokens = sum(int(part.tokens[-1]) for part in parts)
         self.tokens_done_here = 0  # by this process, for the speed
 
-    def initialise(self) -> None:
-        seed = (self.parameters.seed * 7919 + 1) % 2**31
-        self._over_rows(lambda begin, end: initialise(
-            self.table, begin, end, self.parameters.vector_dim, self.width, seed
-        ))  # fmt: skip
+    def initialise(self, numbering: Numbering, words: int) -> None:
+        """Words start at random, n-grams at zero: fastText, too, leaves most of its buckets at zero.
 
-    def _over_rows(self, job: Callable[[int, int], None]) -> None:
-        shares = max(1, len(self.parts))
-        _all(self.pool, [(job, (self.rows * k // shares, self.rows * (k + 1) // shares)) for k in range(shares)])
+        (src/densematrix.cc, `uniform`, fills a tenth of the table for each thread.)
+        """
+        seed, dim = (self.parameters.seed * 7919 + 1) % 2**31, self.parameters.vector_dim
+        rows, _ = numbering.rows_of(np.arange(words))
+        rows[numbering.states[: 2 * words : 2] < 0] = -1  # what only one line has shares its row with n-grams
+        self._share_out(words, lambda begin, end: initialise(self.table, self.width, rows, begin, end, dim, seed))
+
+    def _share_out(self, count: int, job: Callable[[int, int], Any]) -> None:
+        """Run a job over a share of range(count) in each thread."""
+        shares = len(self.parts)
+        _all(self.pool, [(job, (count * k // shares, count * (k + 1) // shares)) for k in range(shares)])
 
     def run_epoch(self) -> None:
         """Train one epoch, or what is left of it, or until the stop flag is set.
@@ -444,10 +449,13 @@ class Training:
         """Copy the rows as they are: the best so far."""
         if self.best is None:
             self.best = (aligned(self.table.size, zero=False), aligned(self.output.size, zero=False))
-        self._over_rows(lambda begin, end: np.copyto(
-            self.best[0][begin * self.width : end * self.width], self.table[begin * self.width : end * self.width]
-        ))  # fmt: skip
-        self.best[1][:] = self.output
+        table, output = self.best
+
+        def copy(begin: int, end: int) -> None:
+            table[begin:end] = self.table[begin:end]
+
+        self._share_out(table.size, copy)
+        output[:] = self.output
 
     def take_best(self) -> None:
         if self.best is not None:
@@ -529,14 +537,10 @@ class Training:
         def collect(features: NDArray[np.int64]) -> NDArray[np.float32]:
             rows, scales = numbering.rows_of(features)
             out = np.empty(rows.size * dim, np.float32)
-            shares = max(1, len(self.parts))
-            _all(self.pool, [
-                (collect_rows, (
-                    self.table, self.width, rows, scales, dim,
-                    rows.size * k // shares, rows.size * (k + 1) // shares, out,
-                ))
-                for k in range(shares)
-            ])  # fmt: skip
+            self._share_out(
+                rows.size,
+                lambda begin, end: collect_rows(self.table, self.width, rows, scales, dim, begin, end, out),
+            )
             return out.reshape(-1, dim)
 
         output = np.ascontiguousarray(self.output.reshape(-1, self.width)[:, :dim])
@@ -608,7 +612,7 @@ def _train(
         training = Training(
             parameters, parts, validation, numbering.rows, len(vocabulary.labels), pool, stop, report
         )  # fmt: skip
-        training.initialise()
+        training.initialise(numbering, len(vocabulary.words))
         if earlier is not None:
             training.take_earlier(earlier, vocabulary, numbering, parameters.buckets)
             marks.append(zlib.adler32(training.table.data))

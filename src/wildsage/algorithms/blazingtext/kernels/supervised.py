@@ -46,20 +46,21 @@ class Scratch(NamedTuple):
 
 
 @kernel
-def initialise(table, begin, end, dim, width, seed):
-    """Rows begin..end: uniform between -1/dim and 1/dim, from a counter, so the same whoever fills them."""
-    for row in range(begin, end):
-        for d in range(dim):
-            # splitmix64's finaliser (Steele et al. 2014) over a counter
-            x = (np.uint64(seed) << np.uint64(44)) ^ np.uint64(row * dim + d)
-            x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            x ^= x >> np.uint64(31)
-            table[row * width + d] = np.float32(np.int32(x & np.uint64(0xFFFFFFFF))) * np.float32(
-                1 / 2147483648.0 / dim
-            )
-        for d in range(dim, width):
-            table[row * width + d] = np.float32(0)
+def initialise(table, width, rows, begin, end, dim, seed):
+    """Fill the rows of the words begin..end: uniform between -1/dim and 1/dim, from a counter, so the same on any thread.
+
+    rows: int32, of each word; -1 none. Other rows stay as they are.
+    """
+    for word in range(begin, end):
+        if rows[word] >= 0:
+            for d in range(dim):
+                # splitmix64's finaliser (Steele et al. 2014)
+                x = (np.uint64(seed) << np.uint64(44)) ^ np.uint64(word * dim + d)
+                x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+                x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+                x ^= x >> np.uint64(31)
+                uniform = np.float32(np.int32(x & np.uint64(0xFFFFFFFF))) * np.float32(1 / 2147483648.0)
+                table[np.int64(rows[word]) * width + d] = uniform / np.float32(dim)
 
 
 @kernel
