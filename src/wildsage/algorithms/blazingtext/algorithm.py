@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import gzip
 import os
-import time
-from typing import TYPE_CHECKING
+import shutil
+import tarfile
+import tempfile
+import zlib
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from wildsage.algorithms.base import Algorithm, MemoryEstimate
 from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
 from wildsage.algorithms.blazingtext.model import TextClassifier
 from wildsage.contract.channels import InputMode
+from wildsage.contract.errors import ClientError, DataError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from wildsage.algorithms.context import TrainingContext
     from wildsage.contract.channels import Channel
 
 SAMPLE = 1 << 16  # bytes of each file that an estimate looks at
 GZIP_RATIO = 4  # text gains about three times
 COMPILE_SECONDS = 10
+SOFTMAX = 3  # FastTextSettings.loss
 BASE_BYTES = 200 << 20  # Python, NumPy, Numba with LLVM, and the kernels
 
 
@@ -56,19 +62,27 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         return MemoryEstimate(peak, advice)
 
     def train(self, context: TrainingContext[BlazingTextHyperparameters]) -> TextClassifier:
-        """Train a text classifier, from the checkpoint if there is one, or from an earlier model in channel `model`."""
-        for note in context.hyperparameters.notes():
-            context.report.say(note)
-        begun = time.perf_counter()
+        """Train a text classifier, from the checkpoint if there is one.
+
+        Channel `model` may hold a model to go on from: model.bin, also one of fastText's, or model.tar.gz.
+        """
         from wildsage.algorithms.blazingtext import supervised
         from wildsage.algorithms.blazingtext.fasttext_file import FastTextSettings
         from wildsage.algorithms.kernel import missing
 
+        parameters = context.hyperparameters
+        for note in parameters.notes():
+            context.report.say(note)
         if missing("wildsage.algorithms.blazingtext.kernels"):
             context.report.say(f"compiling kernels, once for this machine: about {COMPILE_SECONDS} s")
-        context.report.summary(load_seconds=round(time.perf_counter() - begun, 3))
-        rows = supervised.train(context)
-        parameters = context.hyperparameters
+        earlier = None
+        if "model" in context.channels:
+            with ExitStack() as stack:
+                earlier = supervised.EarlierRows(_earlier_model(context, stack).file)
+                context.report.say(f"going on from a model of {len(earlier.words):,} words")
+                rows = supervised.train(context, earlier)
+        else:
+            rows = supervised.train(context)
         settings = FastTextSettings(
             dim=parameters.vector_dim,
             epoch=parameters.epochs,
@@ -88,6 +102,91 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
             output=rows.output,
         )
 
+    @classmethod
+    def warm_up(cls) -> None:
+        """Compile every kernel that training and answering need, by going through a small job and its model."""
+        import numpy as np
+
+        from wildsage.algorithms.blazingtext.kernels.supervised import place_rows
+        from wildsage.algorithms.context import TrainingContext
+        from wildsage.contract.channels import Channel
+
+        with tempfile.TemporaryDirectory() as folder:
+            base = Path(folder)
+            channel = Channel("train", base / "train")
+            channel.path.mkdir()
+            # Quotes, a long word and several labels take the paths that plain text does not.
+            (channel.path / "text").write_text(
+                '__label__a "first words"\n__label__b __label__c a word-of-some-length\n'
+            )
+            values = {"mode": "supervised", "min_count": 1, "buckets": 100, "vector_dim": 4, "epochs": 1}
+            context = TrainingContext(
+                BlazingTextHyperparameters.model_validate(values),
+                {"train": channel, "validation": channel},
+                base,
+                base,
+                _Silence(),
+            )
+            model = cls().train(context)
+            model.save(base)
+            TextClassifier.load(base).warm_up()
+        place_rows(np.zeros(16, np.float32), 16, np.zeros(1, np.int32), 4, 0, 1, np.zeros(4, np.float32))
+
+
+class _Silence:
+    """A reporter that nobody listens to."""
+
+    def metric(self, name: str, value: float, *, epoch: int | None = None) -> None:
+        pass
+
+    def progress(self, done: float, total: float, *, unit: str, **figures: float) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+    def summary(self, **facts: Any) -> None:
+        pass
+
+
+def _earlier_model(context: TrainingContext[BlazingTextHyperparameters], stack: ExitStack) -> TextClassifier:
+    """Load the model in channel `model`, and check that training can go on from it."""
+    parameters, folder = context.hyperparameters, context.channels["model"].path
+    if not TextClassifier.recognises(folder):
+        archives = [file for file in context.channels["model"].files() if file.name.endswith((".tar.gz", ".tgz"))]
+        if archives:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            _unpack_model(archives[0], folder / "model.bin")
+    model = TextClassifier.load(folder)
+    settings, problems = model.file.settings, []
+    if settings.dim != parameters.vector_dim:
+        problems.append(f"its vectors have {settings.dim} columns, so vector_dim must be {settings.dim}")
+    if settings.bucket and parameters.word_ngrams > 1 and settings.bucket != parameters.buckets:
+        problems.append(f"it has {settings.bucket} buckets, so buckets must be {settings.bucket}")
+    if settings.loss != SOFTMAX or settings.maxn > 0:
+        problems.append(
+            "it was not trained with softmax on whole words (loss = softmax, maxn = 0), as this goes on with"
+        )
+    if problems:
+        raise ClientError(f"channel model: {'; '.join(problems)}")
+    return model
+
+
+def _unpack_model(archive: Path, target: Path) -> None:
+    """Copy the one model.bin of an archive, whatever else it holds and wherever it would put it."""
+    try:
+        with tarfile.open(archive) as opened:
+            for member in opened:
+                if member.isfile() and os.path.basename(member.name) == "model.bin":
+                    source = opened.extractfile(member)
+                    if source is not None:
+                        with source, target.open("wb") as file:
+                            shutil.copyfileobj(source, file, 1 << 20)
+                        return
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise DataError(f"cannot be unpacked: {error}", file=archive) from error
+    raise DataError("holds no model.bin", file=archive)
+
 
 def _measure(channel: Channel) -> tuple[int, int]:
     """(bytes of text, tokens) of a channel, the latter from the head of each file; nothing is known of a pipe."""
@@ -104,9 +203,6 @@ def _measure(channel: Channel) -> tuple[int, int]:
 
 def _head(file: Path) -> tuple[int, bytes]:
     """A file's size, unpacked, and its first bytes."""
-    import gzip
-    import zlib
-
     try:
         size = os.path.getsize(file)
         with file.open("rb") as opened:

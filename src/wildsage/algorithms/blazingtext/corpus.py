@@ -19,7 +19,8 @@ import msgspec
 import numpy as np
 
 from wildsage.algorithms.blazingtext.kernels.text import BLOCK, Scratch, Words, scan, unquote
-from wildsage.algorithms.blazingtext.vocabulary import LABEL_PREFIX, MINIMUM, WordCounts
+from wildsage.algorithms.blazingtext.ngrams import LABEL_PREFIX
+from wildsage.algorithms.blazingtext.vocabulary import MINIMUM, WordCounts
 from wildsage.contract.channels import InputMode
 from wildsage.contract.errors import ClientError, DataError
 
@@ -135,10 +136,8 @@ def _labelled(text: Text, channel: Channel) -> Text:
                 labels = example.label if isinstance(example.label, list) else [example.label]
                 source = example.source.encode()
             except (msgspec.DecodeError, UnicodeError) as error:
-                reason = (
-                    f'{error}; a line of an augmented manifest is {{"source": "text", "label": 1}} or "label": [1, 3]'
-                )
-                raise DataError(reason, file=text.file, line=number) from error
+                wanted = '{"source": "text", "label": 1}, or "label": [1, 3]'
+                raise DataError(f"{error}; wanted is {wanted}", file=text.file, line=number) from error
             for label in labels:
                 lines += b"%s%d " % (LABEL_PREFIX, label)
             lines += source.translate(blanks)

@@ -1,14 +1,13 @@
 """Text classification: features numbered once, then epochs over them, validated after each.
 
-The model is fastText's in supervised mode with softmax: a line's label from the mean of the rows of its words and hashed
-word n-grams. Equal in result, not in order of work: text is read once, only the n-gram buckets that the text touches
-have a row in memory, and an epoch sees compact rows (kernels/features.py says what that saves).
+The model is fastText's in supervised mode with softmax: a line's label from the mean of the rows of its words and
+hashed word n-grams. Equal in result, not in order of work: text is read once, only the n-gram buckets that the text
+touches have a row in memory, and an epoch sees compact rows (kernels/features.py says what that saves).
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import time
@@ -23,7 +22,8 @@ import numpy as np
 
 from wildsage.algorithms.blazingtext import corpus as texts
 from wildsage.algorithms.blazingtext.corpus import StoppedEarlyError
-from wildsage.algorithms.blazingtext.kernels import features as kernels
+from wildsage.algorithms.blazingtext.features import check, compact, expand, look_up, number, run_all
+from wildsage.algorithms.blazingtext.kernels.features import UNKNOWN_LABEL, UNSEEN
 from wildsage.algorithms.blazingtext.kernels.supervised import (
     Lines,
     Output,
@@ -46,57 +46,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from wildsage.algorithms.blazingtext.corpus import Corpus
+    from wildsage.algorithms.blazingtext.fasttext_file import FastTextFile
+    from wildsage.algorithms.blazingtext.features import Features, Numbering
     from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
     from wildsage.algorithms.context import Reporter, TrainingContext
 
-logger = logging.getLogger(__name__)
-
-MERGE_EVERY = (
-    16  # lines between two merges of a thread's output rows: each line would halve the speed, 64 cost accuracy
-)
+# Lines between two merges of a thread's own output rows into the shared ones. Threads that all wrote to the shared rows
+# took 1.7 times as long with 20 labels: they are few, so every step would take them from the other core.
+MERGE_EVERY = 16
 LINES_PER_THREAD = 256  # fewer, and a thread is not worth its start
-CHUNK = 1 << 27  # floats read or written between two looks at the stop flag: about 50 ms
+CHUNK = 1 << 27  # floats read or written between two looks at the stop flag, a fraction of a second
 CHECKPOINT_SHARE = 0.1  # of the time, at most, goes into checkpoints
 CHECKPOINT_FORMAT = 1
-
-
-@dataclass
-class Features:
-    """The labelled lines of a text as features. L lines, N features."""
-
-    features: NDArray[np.int32]  # (N,)
-    starts: NDArray[np.int64]  # (L + 1,)
-    labels: NDArray[np.int32]
-    label_starts: NDArray[np.int64]  # (L + 1,)
-    tokens: NDArray[np.int64]  # (L + 1,), tokens of text before each line
-    unlabelled: int  # lines with words but no label: left out, as fastText does
-    first_unlabelled: tuple[Path, int] | None  # its file and line, from 1
-    empty: int  # lines with a label but no word of the vocabulary: left out too
-
-    @property
-    def lines(self) -> int:
-        return self.starts.size - 1
-
-
-@dataclass
-class Numbering:
-    """Which row each feature has. See kernels/features.py."""
-
-    states: NDArray[np.int32]  # (2 * features,)
-    own_rows: NDArray[np.int32]  # (L,)
-    own_weights: NDArray[np.float32]  # (L,)
-    rows: int
-
-    def rows_of(self, features: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Row (-1: none) and scale of each feature: its vector is row * scale."""
-        state = self.states[2 * features]
-        rows, scales = state.copy(), np.ones(features.size, np.float32)
-        own = np.flatnonzero(state <= kernels.OWN)
-        line = kernels.OWN - state[own]
-        rows[own] = self.own_rows[line]
-        scales[own] = (self.states[2 * features[own] + 1] + 1) / self.own_weights[line]
-        return rows, scales
 
 
 @dataclass
@@ -110,16 +71,19 @@ class TrainedRows:
     output: NDArray[np.float32]  # (C, dim)
 
 
-@dataclass
 class EarlierRows:
-    """The rows of a model that training goes on from. Labels that it lacks start at zero, words that it lacks at random."""
+    """The rows of a model that training goes on from.
 
-    words: dict[bytes, int]
-    word_rows: NDArray[np.float32]  # (V, dim)
-    bucket_ids: NDArray[np.int64]
-    bucket_rows: NDArray[np.float32]
-    labels: dict[bytes, int]
-    output: NDArray[np.float32]
+    Labels that it lacks start at zero, words that it lacks at random, as in a fresh model; what only it has is kept.
+    """
+
+    def __init__(self, file: FastTextFile) -> None:
+        data, count = file.entries.tobytes(), file.word_rows.shape[0]
+        names = [data[start : data.index(b"\0", start)] for start in file.places.tolist()]
+        self.words = {word: row for row, word in enumerate(names[:count])}
+        self.labels = {label: row for row, label in enumerate(names[count:])}
+        self.word_rows, self.output, self.bucket_rows = file.word_rows, file.output, file.bucket_rows
+        self.bucket_ids = np.arange(len(file.bucket_rows)) if file.bucket_ids is None else file.bucket_ids
 
 
 @dataclass
@@ -133,163 +97,6 @@ class Clock:
         begun = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
-
-
-def expand(
-    corpus: Corpus, kinds: NDArray[np.int32], shape: tuple[int, int, int], pool: ThreadPoolExecutor, stop: Event
-) -> Features:
-    """Make the features of a text's labelled lines. shape: longest n-gram, buckets, words in the vocabulary."""
-    hashes, _ = corpus.counts.hashes()
-    counts = []
-    for part in corpus.parts:
-        _check(stop)
-        features, labels = np.empty(part.starts.size - 1, np.int64), np.empty(part.starts.size - 1, np.int32)
-        counts.append((features, labels))
-    _all(
-        pool,
-        [
-            (kernels.count_features, (part.tokens, part.starts, kinds[part.numbers], shape[0], *count))
-            for part, count in zip(corpus.parts, counts, strict=True)
-        ],
-    )
-    kept, unlabelled, empty, first = [], 0, 0, None
-    lines_before: dict[Path, int] = {}
-    for part, (features, labels) in zip(corpus.parts, counts, strict=True):
-        lengths = np.diff(part.starts)
-        kept.append(np.flatnonzero((features > 0) & (labels > 0)))
-        # An empty line is the newline alone.
-        without = np.flatnonzero((labels == 0) & (lengths > 1))
-        unlabelled += without.size
-        empty += int(np.count_nonzero((labels > 0) & (features == 0)))
-        before = lines_before.get(part.file, 0)
-        if without.size and first is None:
-            first = (part.file, before + int(without[0]) + 1)
-        lines_before[part.file] = before + lengths.size
-
-    def joined(pick: Callable[[int], NDArray[Any]]) -> NDArray[np.int64]:
-        return np.concatenate([[0], np.cumsum(np.concatenate([pick(k) for k in range(len(kept))]), dtype=np.int64)])
-
-    starts = joined(lambda k: counts[k][0][kept[k]])
-    label_starts = joined(lambda k: counts[k][1][kept[k]])
-    tokens = joined(lambda k: np.diff(corpus.parts[k].starts)[kept[k]])
-    made = Features(
-        np.empty(int(starts[-1]), np.int32), starts, np.empty(int(label_starts[-1]), np.int32), label_starts, tokens,
-        unlabelled, first, empty,
-    )  # fmt: skip
-    firsts = np.cumsum([0] + [lines.size for lines in kept])
-    jobs = []
-    sizes = np.array(shape, np.int64)
-    for part, lines, line in zip(corpus.parts, kept, firsts.tolist(), strict=False):
-        scratch = np.empty(int(np.diff(part.starts).max(initial=0)), np.uint64)
-        given = (part.tokens, part.starts, kinds[part.numbers], hashes[part.numbers], lines, line, sizes)
-        jobs.append((kernels.expand, (*given, made.features, starts, made.labels, label_starts, scratch)))
-    _all(pool, jobs)
-    _check(stop)
-    return made
-
-
-def number(
-    made: Features,
-    shape: tuple[int, int, int],
-    threads: int,
-    pool: ThreadPoolExecutor,
-    stop: Event,
-    *,
-    merge: bool = True,
-) -> Numbering:
-    """Give rows to the features. The numbers do not depend on the number of threads."""
-    count = shape[2] + (shape[1] if shape[0] > 1 else 0)
-    states = aligned(2 * count, np.int32, zero=False)
-    states.fill(kernels.UNSEEN)
-    own_rows = np.full(made.lines, -1, np.int32)
-    blocks = _blocks(made.starts, 0, made.lines, CHUNK // 8)
-
-    def find(owner: int) -> None:
-        for begin, end in blocks:
-            _check(stop)
-            kernels.find_shared(made.features, made.starts, begin, end, owner, threads, states)
-
-    _all(pool, [(find, (owner,)) for owner in range(threads)])
-    rows = 0
-    for begin, end in blocks:
-        _check(stop)
-        rows = kernels.number_rows(made.features, made.starts, begin, end, states, own_rows, merge, rows)
-    return Numbering(states, own_rows, np.ones(made.lines, np.float32), rows)
-
-
-def compact(made: Features, numbering: Numbering, threads: int, pool: ThreadPoolExecutor) -> list[Lines]:
-    """Split training lines into a part a thread, features turned into rows. `made.features` is used up."""
-
-    def part(begin: int, end: int) -> Lines:
-        lines = _part(made, begin, end)
-        last = np.full(numbering.rows, -1, np.int64)
-        starts = lines.starts - lines.starts[0]
-        kernels.compact(
-            lines.rows, starts, begin, numbering.states, numbering.own_rows, numbering.own_weights, last, lines.weights,
-            lines.starts,
-        )  # fmt: skip
-        return lines
-
-    return [future.result() for future in [pool.submit(part, *bounds) for bounds in _shares(made.starts, threads)]]
-
-
-def look_up(made: Features, numbering: Numbering, threads: int, pool: ThreadPoolExecutor) -> list[Lines]:
-    """The same for lines that are not trained on."""
-
-    def part(begin: int, end: int) -> Lines:
-        lines = _part(made, begin, end)
-        starts = lines.starts.copy()
-        kernels.look_up(
-            lines.rows, starts, 0, starts.size - 1, numbering.states, numbering.own_rows, numbering.own_weights,
-            lines.weights, lines.starts,
-        )  # fmt: skip
-        return lines
-
-    return [future.result() for future in [pool.submit(part, *bounds) for bounds in _shares(made.starts, threads)]]
-
-
-def _part(made: Features, begin: int, end: int) -> Lines:
-    """Lines begin..end, with features still for rows, and offsets of their own."""
-    first, last = int(made.starts[begin]), int(made.starts[end])
-    first_label, last_label = int(made.label_starts[begin]), int(made.label_starts[end])
-    return Lines(
-        rows=made.features[first:last],
-        weights=np.empty(last - first, np.float32),
-        starts=made.starts[begin : end + 1] - first,
-        inverses=(1 / np.diff(made.starts[begin : end + 1])).astype(np.float32),
-        labels=made.labels[first_label:last_label],
-        label_starts=made.label_starts[begin : end + 1] - first_label,
-        tokens=made.tokens[begin : end + 1] - made.tokens[begin],
-    )
-
-
-def _shares(starts: NDArray[np.int64], threads: int) -> list[tuple[int, int]]:
-    """Split lines into `threads` ranges with about as many features each, none of them empty."""
-    lines = starts.size - 1
-    cuts = np.searchsorted(starts, starts[-1] * np.arange(1, threads) / threads).tolist()
-    bounds = [0, *cuts, lines]
-    return [(begin, end) for begin, end in zip(bounds, bounds[1:], strict=False) if begin < end]
-
-
-def _blocks(starts: NDArray[np.int64], begin: int, end: int, most: int) -> list[tuple[int, int]]:
-    """Split lines begin..end into ranges of at most about `most` entries, of one line at least."""
-    blocks = []
-    while begin < end:
-        stop = int(np.searchsorted(starts, starts[begin] + most, side="right")) - 1
-        stop = min(end, max(begin + 1, stop))
-        blocks.append((begin, stop))
-        begin = stop
-    return blocks
-
-
-def _all(pool: ThreadPoolExecutor, jobs: list[tuple[Callable[..., Any], tuple[Any, ...]]]) -> list[Any]:
-    """Run all jobs in the pool and return their results in order; the first error is raised."""
-    return [future.result() for future in [pool.submit(function, *given) for function, given in jobs]]
-
-
-def _check(stop: Event) -> None:
-    if stop.is_set():
-        raise StoppedEarlyError
 
 
 @dataclass
@@ -346,7 +153,7 @@ class Training:
     def _share_out(self, count: int, job: Callable[[int, int], Any]) -> None:
         """Run a job over a share of range(count) in each thread."""
         shares = len(self.parts)
-        _all(self.pool, [(job, (count * k // shares, count * (k + 1) // shares)) for k in range(shares)])
+        run_all(self.pool, [(job, (count * k // shares, count * (k + 1) // shares)) for k in range(shares)])
 
     def run_epoch(self) -> None:
         """Train one epoch, or what is left of it, or until the stop flag is set.
@@ -427,13 +234,12 @@ class Training:
         def work(part: Lines) -> int:
             scratch, right = self._scratch(), 0
             for begin, end in self._chunks(part, 0):
-                _check(self.stop)
+                check(self.stop)
                 right += count_right(part, begin, end, self.table, self.output, scratch, self.width)
             return right
 
-        return sum(_all(self.pool, [(work, (part,)) for part in parts])) / max(
-            1, sum(part.starts.size - 1 for part in parts)
-        )
+        right = sum(run_all(self.pool, [(work, (part,)) for part in parts]))
+        return float(right / max(1, sum(part.starts.size - 1 for part in parts)))
 
     def _scratch(self) -> Scratch:
         return Scratch(aligned(self.width), aligned(self.width), aligned(self.classes))
@@ -512,27 +318,26 @@ class Training:
         self.report.say(f"resuming from the checkpoint, in epoch {self.position.epoch + 1}")
         return True
 
-    def take_earlier(self, earlier: EarlierRows, vocabulary: Vocabulary, numbering: Numbering, buckets: int) -> None:
+    def take_earlier(self, earlier: EarlierRows, vocabulary: Vocabulary, numbering: Numbering) -> None:
         """Start from an earlier model's rows where it has any. The numbering must not be merged."""
         dim, words = self.parameters.vector_dim, len(vocabulary.words)
-        known = [(number, earlier.words[word]) for number, word in enumerate(vocabulary.words) if word in earlier.words]
-        if known:
-            ours, theirs = (np.array(numbers, np.int64) for numbers in zip(*known, strict=True))
-            rows, _ = numbering.rows_of(ours)
-            place_rows(self.table, self.width, rows, dim, 0, rows.size, _flat(earlier.word_rows[theirs]))
-        if numbering.states.size > 2 * words and earlier.bucket_ids.size:
-            inside = earlier.bucket_ids < buckets
-            rows, _ = numbering.rows_of(words + earlier.bucket_ids[inside])
-            place_rows(self.table, self.width, rows, dim, 0, rows.size, _flat(earlier.bucket_rows[inside]))
-        for number, label in enumerate(vocabulary.labels):
-            if label in earlier.labels:
-                begin = number * self.width
-                self.output[begin : begin + dim] = earlier.output[earlier.labels[label]]
 
-    def rows_out(self, vocabulary: Vocabulary, numbering: Numbering) -> TrainedRows:
-        """The rows in fastText's numbering; words that no labelled line has are zero."""
+        def place(features: NDArray[np.int64], given: NDArray[np.float32]) -> None:
+            rows, _ = numbering.rows_of(features)
+            place_rows(self.table, self.width, rows, dim, 0, rows.size, np.ascontiguousarray(given).reshape(-1))
+
+        ours, theirs = _pairs(vocabulary.words, earlier.words)
+        place(ours, earlier.word_rows[theirs])
+        _, ours, theirs = np.intersect1d(
+            _touched(numbering, words), earlier.bucket_ids, assume_unique=True, return_indices=True
+        )  # fmt: skip
+        place(words + _touched(numbering, words)[ours], earlier.bucket_rows[theirs])
+        ours, theirs = _pairs(vocabulary.labels, earlier.labels)
+        self.output.reshape(-1, self.width)[ours, :dim] = earlier.output[theirs]
+
+    def rows_out(self, vocabulary: Vocabulary, numbering: Numbering, earlier: EarlierRows | None) -> TrainedRows:
+        """The rows in fastText's numbering; words that no labelled line has are the earlier model's, or zero."""
         dim, words = self.parameters.vector_dim, len(vocabulary.words)
-        touched = np.flatnonzero(numbering.states[2 * words :: 2] != kernels.UNSEEN)
 
         def collect(features: NDArray[np.int64]) -> NDArray[np.float32]:
             rows, scales = numbering.rows_of(features)
@@ -543,12 +348,31 @@ class Training:
             )
             return out.reshape(-1, dim)
 
+        buckets = _touched(numbering, words)
+        word_rows, bucket_rows = collect(np.arange(words)), collect(words + buckets)
+        if earlier is not None:
+            ours, theirs = _pairs(vocabulary.words, earlier.words)
+            idle = numbering.states[2 * ours] == UNSEEN
+            word_rows[ours[idle]] = earlier.word_rows[theirs[idle]]
+            every = np.union1d(buckets, earlier.bucket_ids)
+            rows = np.empty((every.size, dim), np.float32)
+            rows[np.searchsorted(every, earlier.bucket_ids)] = earlier.bucket_rows
+            rows[np.searchsorted(every, buckets)] = bucket_rows
+            buckets, bucket_rows = every, rows
         output = np.ascontiguousarray(self.output.reshape(-1, self.width)[:, :dim])
-        return TrainedRows(vocabulary, collect(np.arange(words)), touched, collect(words + touched), output)
+        return TrainedRows(vocabulary, word_rows, buckets, bucket_rows, output)
 
 
-def _flat(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.ascontiguousarray(rows, np.float32).reshape(-1)
+def _touched(numbering: Numbering, words: int) -> NDArray[np.int64]:
+    """The buckets that have a row, ascending."""
+    return np.flatnonzero(numbering.states[2 * words :: 2] != UNSEEN)
+
+
+def _pairs(names: list[bytes], earlier: dict[bytes, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places of the names that the earlier model has, here and there."""
+    pairs = [(here, earlier[name]) for here, name in enumerate(names) if name in earlier]
+    table = np.array(pairs, np.int64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
 
 
 def train(context: TrainingContext[BlazingTextHyperparameters], earlier: EarlierRows | None = None) -> TrainedRows:
@@ -603,7 +427,7 @@ def _train(
         threads = max(1, min(threads, made.lines // LINES_PER_THREAD))
         numbering = number(made, shape, threads, pool, stop, merge=earlier is None)
         parts = compact(made, numbering, threads, pool)
-        _check(stop)
+        check(stop)
         validation: list[Lines] = []
         if "validation" in context.channels:
             validation_made = _read_validation(context, vocabulary, shape, pool)
@@ -614,9 +438,9 @@ def _train(
         )  # fmt: skip
         training.initialise(numbering, len(vocabulary.words))
         if earlier is not None:
-            training.take_earlier(earlier, vocabulary, numbering, parameters.buckets)
+            training.take_earlier(earlier, vocabulary, numbering)
             marks.append(zlib.adler32(training.table.data))
-        _check(stop)
+        check(stop)
 
     fingerprint = json.dumps([parameters.model_dump(mode="json"), marks, vocabulary.label_counts.tolist()])
     checkpoint = context.checkpoints / "supervised.npz"
@@ -635,7 +459,7 @@ def _train(
             accuracy = training.accuracy(parts)
         report.metric("train:accuracy", accuracy)
     with clock.phase("model"):
-        rows = training.rows_out(vocabulary, numbering)
+        rows = training.rows_out(vocabulary, numbering, earlier)
     an_epoch = (clock.seconds.get("train", 0.0) + clock.seconds.get("validate", 0.0)) / max(1, position.epoch)
     saved = (parameters.epochs - position.epoch) * an_epoch if stopped_early else 0.0
     report.summary(
@@ -669,7 +493,8 @@ def _run(training: Training, checkpoint: Path, fingerprint: str, clock: Clock) -
             training.save_checkpoint(checkpoint, fingerprint)
             report.say(f"stopped in epoch {position.epoch + 1} of {parameters.epochs}; a checkpoint is kept")
             return False
-        told = f"epoch {position.epoch + 1} of {parameters.epochs}: loss {position.sums[0] / max(1.0, position.sums[1]):.4f}"
+        loss = position.sums[0] / max(1.0, position.sums[1])
+        told = f"epoch {position.epoch + 1} of {parameters.epochs}: loss {loss:.4f}"
         if training.validation:
             try:
                 with clock.phase("validate"):
@@ -758,7 +583,7 @@ def _read_validation(
     channel = context.channels["validation"]
     corpus = texts.encode(texts.read(channel), max(1, context.threads), context.stop)
     kinds = vocabulary.kinds(corpus.counts)
-    unknown = int(np.count_nonzero(kinds == kernels.UNKNOWN_LABEL))
+    unknown = int(np.count_nonzero(kinds == UNKNOWN_LABEL))
     made = expand(corpus, kinds, shape, pool, context.stop)
     _tell_lines("validation", made, context.report)
     if unknown:

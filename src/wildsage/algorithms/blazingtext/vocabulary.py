@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wildsage.algorithms.blazingtext.kernels.features import LABEL, OUT_OF_VOCABULARY, UNKNOWN_LABEL
-from wildsage.algorithms.blazingtext.kernels.text import Words, hash_as_fasttext, merge_words
+from wildsage.algorithms.blazingtext.kernels.text import Words, hash_words, merge_words
+from wildsage.algorithms.blazingtext.ngrams import EOS, LABEL_PREFIX
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LABEL_PREFIX = b"__label__"
-END_OF_LINE = b"</s>"
 MINIMUM = 64  # bytes that a kernel may read at once
 
 
 class WordCounts:
     """The distinct tokens of a text, numbered by first sight, with their counts.
 
-    It keeps their bytes, one behind the other, so that the text itself can go. Memory: about 100 bytes a distinct token.
+    It keeps their bytes, one behind the other, so that the text itself can go. Memory: about 100 bytes a distinct
+    token.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class WordCounts:
         size = len(self)
         hashes, is_label = np.empty(size, np.uint64), np.empty(size, np.bool_)
         prefix = np.array(list(LABEL_PREFIX), np.uint8)
-        hash_as_fasttext(self._home, self._words.positions[:size], self._words.lengths[:size], prefix, hashes, is_label)
+        hash_words(self._home, self._words.positions[:size], self._words.lengths[:size], prefix, hashes, is_label)
         return hashes, is_label
 
     def names(self, numbers: NDArray[np.int64]) -> list[bytes]:
@@ -62,10 +62,7 @@ class WordCounts:
         home = self._home[: int(self._state[1])].tobytes()
         begins = self._words.positions[numbers].tolist()
         lengths = self._words.lengths[numbers].tolist()
-        return [
-            home[begin : begin + length] if length else END_OF_LINE
-            for begin, length in zip(begins, lengths, strict=True)
-        ]
+        return [home[begin : begin + length] if length else EOS for begin, length in zip(begins, lengths, strict=True)]
 
 
 @dataclass(frozen=True)

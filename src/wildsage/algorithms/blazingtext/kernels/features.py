@@ -1,7 +1,7 @@
 """Token ids to the features of each line: words and hashed n-grams of words, renumbered to compact rows of a table.
 
-A token's kind: its word's row in fastText's order (0 and above), -1 a word that is not in the vocabulary, -2 a label that
-is not, -3 - c the label c. Features are words, 0 to V - 1, then V + bucket, as in fastText's input matrix.
+A token's kind: its word's row in fastText's order (0 and above), -1 a word that is not in the vocabulary, -2 a label
+that is not, -3 - c the label c. Features are words, 0 to V - 1, then V + bucket, as in fastText's input matrix.
 
 Two exact savings. A feature that a line has m times is one entry of weight m. Features that only one line has all get
 the same gradient, each times its m, so they share one row of weight sqrt(sum of m * m); stochastic gradient descent
@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from wildsage.algorithms.blazingtext.ngrams import NGRAM_FACTOR
 from wildsage.algorithms.kernel import kernel
 from wildsage.algorithms.vector import prefetch
 
 UNSEEN, SHARED, OWN = -1, -2, -3  # states of a feature; OWN - i: only line i has it
 OUT_OF_VOCABULARY, UNKNOWN_LABEL, LABEL = -1, -2, -3
-NGRAM_MULTIPLIER = np.uint64(116049371)  # facebookresearch/fastText, src/dictionary.cc, addWordNgrams
 AHEAD = 32  # features whose state is fetched beforehand
 
 
@@ -46,10 +46,10 @@ def count_features(tokens, starts, kinds, ngrams, features, labels):
 def expand(tokens, starts, kinds, hashes, kept, first, shape, features, feature_starts, labels, label_starts, scratch):
     """Write the features and labels of the lines `kept`; line kept[k] becomes line first + k.
 
-    tokens, starts, kinds: as above; hashes: uint64, fastText's, by word number. kept: int64. shape: int64 (3,), longest
-    n-gram, buckets, V. features, labels: int32, out, from feature_starts and label_starts (int64) of the line; a label
+    tokens, starts, kinds: as above; hashes: uint64, fastText's, widened, by word number. kept: int64. shape: int64
+    (3,), longest n-gram, buckets, V. features, labels: int32, out, from feature_starts and label_starts (int64) of the line; a label
     that is not known is written as -1. scratch: uint64, as long as the longest line.
-    Bound by the division of each hash by the buckets, about 2 ns a feature.
+    Bound by the division of each hash by the number of buckets.
     """
     ngrams, buckets, words = shape[0], np.uint64(shape[1]), shape[2]
     for k in range(kept.size):
@@ -73,7 +73,7 @@ def expand(tokens, starts, kinds, hashes, kept, first, shape, features, feature_
             for a in range(n):
                 mixed = scratch[a]
                 for b in range(a + 1, min(n, a + ngrams)):
-                    mixed = mixed * NGRAM_MULTIPLIER + scratch[b]
+                    mixed = mixed * NGRAM_FACTOR + scratch[b]
                     features[q] = words + np.int64(mixed % buckets)
                     q += 1
 
@@ -96,7 +96,8 @@ def find_shared(features, starts, begin, end, owner, owners, states):
             x = np.int64(features[t])
             if x < 0:
                 x = ~x
-            mixed = np.uint64(np.uint32(np.uint64(x >> 3) * np.uint64(0x9E3779B1)))  # Numba's product has 64 bits
+            # A product of two uint32 has 64 bits in Numba.
+            mixed = np.uint64(np.uint32(np.uint64(x >> 3) * np.uint64(0x9E3779B1)))
             if np.int64((mixed * np.uint64(owners)) >> np.uint64(32)) == owner:
                 state = states[2 * x]
                 if state == UNSEEN:
@@ -108,11 +109,11 @@ def find_shared(features, starts, begin, end, owner, owners, states):
 
 @kernel
 def number_rows(features, starts, begin, end, states, own_rows, merge, rows):
-    """Number rows by first sight, the order that is fastest to train (random order costs 5 to 20 %), in lines begin..end.
+    """Number rows by first sight in lines begin..end: the order that is fastest to train, a random one costs 5 to 20 %.
 
-    features: marks of first sight are taken back. states: a shared feature's even place becomes its row. own_rows: int32
-    (lines,), -1 at first, the row of what only that line has; with merge False every feature has a row of its own.
-    rows: rows so far. Returns rows so far.
+    features: marks of first sight are taken back. states: a shared feature's even place becomes its row. own_rows:
+    int32 (lines,), -1 at first, the row of what only that line has; with merge False every feature has a row of its
+    own. rows: rows so far. Returns rows so far.
     """
     stop = starts[starts.size - 1] - 1
     for i in range(begin, end):
@@ -137,8 +138,8 @@ def number_rows(features, starts, begin, end, states, own_rows, merge, rows):
 def compact(features, starts, first, states, own_rows, own_weights, last, weights, row_starts):
     """Turn features into rows, in place, equal ones of a line added up. The lines are a part, from line `first` of all.
 
-    features: int32, of this part, out: rows. starts: int64 (lines + 1,), into them. states: a shared feature's row, else
-    negative; the odd place counts how often its one line has it, less one. own_weights: float32 (all lines,), out.
+    features: int32, of this part, out: rows. starts: int64 (lines + 1,), into them. states: a shared feature's row,
+    else negative; the odd place counts how often its one line has it, less one. own_weights: float32 (all lines,), out.
     last: int64 (rows,), -1 at first, the thread's own. weights: float32, out. row_starts: int64 (lines + 1,), out.
     """
     q = 0

@@ -1,6 +1,6 @@
 """Text to token ids: split at fastText's blanks, look each word up in a hash table, in one pass over the bytes.
 
-A word's place is a number by order of first sight. "</s>", fastText's word for the end of a line, is the empty word here.
+A word's number is its place by first sight. "</s>", fastText's word for the end of a line, is the empty word here.
 A table has a power of two of slots, a pair of uint64 each: the upper half of the word's hash, whether it is longer than
 8 bytes, and its number + 1, zero if the slot is free; then its first eight bytes. At most half of the slots are taken.
 """
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from wildsage.algorithms.blazingtext.ngrams import EOS_HASH, widen
+from wildsage.algorithms.blazingtext.ngrams import hash_word as hash_as_fasttext_does
 from wildsage.algorithms.kernel import kernel
 from wildsage.algorithms.vector import blanks, load8, prefetch, trailing_zeros
 
@@ -47,8 +49,9 @@ class Words(NamedTuple):
         """The same words with twice the room."""
         new = Words.empty(self.table.size)
         copy_table(self.table, new.table)
-        for old, now in zip(self[1:], new[1:], strict=True):
-            now[: old.size] = old
+        new.positions[: self.positions.size] = self.positions
+        new.lengths[: self.lengths.size] = self.lengths
+        new.counts[: self.counts.size] = self.counts
         return new
 
 
@@ -62,7 +65,8 @@ class Scratch(NamedTuple):
 
     @classmethod
     def empty(cls) -> Scratch:
-        return cls(*(np.empty(2 * BLOCK, kind) for kind in (np.int64, np.int64, np.uint64, np.uint64)))
+        signed, unsigned = np.empty((2, 2 * BLOCK), np.int64), np.empty((2, 2 * BLOCK), np.uint64)
+        return cls(signed[0], signed[1], unsigned[0], unsigned[1])
 
 
 @kernel
@@ -94,7 +98,7 @@ def copy_table(old, new):
 
 @kernel
 def find(text, start, length, key, hashed, words, home, number):
-    """The number of a word of `text`, or -1 after entering it in the table as `number`. The known words lie in `home`."""
+    """The number of a word of `text`, or -1 after entering it in the table as `number`. Known words lie in `home`."""
     table = words.table
     mask = np.uint64((table.size >> 1) - 1)
     slot = (hashed >> np.uint64(32)) & mask
@@ -122,8 +126,9 @@ def find(text, start, length, key, hashed, words, home, number):
 def scan(text, end, words, tokens, starts, scratch, state):
     """Encode text up to `end`, or until an array is full; state[0] says how far it got.
 
-    text: uint8, 64 bytes or more; `end` is its end, or just behind a newline. tokens: int32, word numbers. starts: int64,
-    tokens before each line, starts[0] = 0. state: int64 (5,), position, start of the present word, tokens, lines, words.
+    text: uint8, 64 bytes or more; `end` is its end, or just behind a newline. tokens: int32, word numbers. starts:
+    int64, tokens before each line, starts[0] = 0. state: int64 (5,), position, start of the present word, tokens,
+    lines, words.
     Bound by the look-up; the next words' slots are prefetched, and blanks are found 64 bytes at a time.
     """
     position, begun, token, line, word = state[0], state[1], state[2], state[3], state[4]
@@ -215,19 +220,11 @@ def merge_words(text, theirs, theirs_size, words, home, state, numbers):
 
 
 @kernel
-def hash_as_fasttext(home, positions, lengths, prefix, hashes, is_label):
-    """fastText's hash of each word, 32-bit FNV-1a over signed bytes, sign-extended; and which words begin with `prefix`.
-
-    Source: facebookresearch/fastText, src/dictionary.cc, `hash` and `addWordNgrams`.
-    """
+def hash_words(home, positions, lengths, prefix, hashes, is_label):
+    """fastText's hash of each word, widened as an n-gram of one word; and which words begin with `prefix`."""
     for k in range(positions.size):
-        mixed = np.uint32(2166136261)
         begin, end = positions[k], positions[k] + lengths[k]
-        if lengths[k] == 0:
-            mixed = np.uint32(3617362777)  # of "</s>"
-        for p in range(begin, end):
-            mixed = np.uint32((mixed ^ np.uint32(np.int8(home[p]))) * np.uint32(16777619))
-        hashes[k] = np.uint64(np.int64(np.int32(mixed)))
+        hashes[k] = widen(hash_as_fasttext_does(home, begin, end) if lengths[k] else EOS_HASH)
         same = 0
         while same < prefix.size and same < lengths[k] and home[begin + same] == prefix[same]:
             same += 1
@@ -245,10 +242,10 @@ def begins_with(text, start, end, prefix):
     """Whether text[start:end] begins with `prefix`."""
     if end - start < prefix.size:
         return False
-    for j in range(prefix.size):
-        if text[start + j] != prefix[j]:
-            return False
-    return True
+    same = 0
+    while same < prefix.size and text[start + same] == prefix[same]:
+        same += 1
+    return same == prefix.size
 
 
 @kernel
