@@ -188,7 +188,8 @@ class Model(ModelBase):
                 unsupported(what)
         if not instance_type or not initial_instance_count:
             raise ArgumentError(
-                'initial_instance_count and instance_type are missing: deploy(initial_instance_count=1, instance_type="local")'
+                "initial_instance_count and instance_type are missing: "
+                'deploy(initial_instance_count=1, instance_type="local")'
             )
         session = self.sagemaker_session
         if endpoint_name and not update_endpoint:

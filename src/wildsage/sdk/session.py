@@ -300,7 +300,9 @@ class Session:
             root = self._bucket(bucket)
             keys = (file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_file())
             return sorted(key for key in keys if key.startswith(key_prefix) and not _is_unfinished(key))
-        pages = self.boto_session.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key_prefix)
+        pages = (
+            self.boto_session.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key_prefix)
+        )
         return [found["Key"] for page in pages for found in page.get("Contents", []) if not found["Key"].endswith("/")]
 
     def _object(self, bucket: str, key: str) -> Path:
@@ -548,14 +550,16 @@ class Session:
 
         Raises the client's error if the name belongs to a model with another container.
         """
-        definition = container_defs if container_defs is not None else primary_container
-        if isinstance(definition, str):
-            definition = container_def(definition)
-        if isinstance(definition, Sequence):
-            if len(definition) != 1:
-                unsupported("A model of several containers (an inference pipeline)")
-            definition = definition[0]
-        if definition is None:
+        given = container_defs if container_defs is not None else primary_container
+        if isinstance(given, str):
+            definition: Mapping[str, Any] = container_def(given)
+        elif isinstance(given, Mapping):
+            definition = given
+        elif given is not None and len(given) == 1:
+            definition = given[0]
+        elif given:
+            unsupported("A model of several containers (an inference pipeline)")
+        else:
             raise ArgumentError("container_defs is missing: what container_def(image_uri, model_data_url) returns")
         try:
             self.sagemaker_client.create_model(
@@ -815,7 +819,10 @@ def container_def(
     additional_model_data_sources: Any = None,
     model_reference_arn: str | None = None,
 ) -> dict[str, Any]:
-    """Describe a container of a model, as CreateModel takes it. accept_eula and model_reference_arn mean nothing here."""
+    """Describe a container of a model, as CreateModel takes it.
+
+    accept_eula and model_reference_arn mean nothing here.
+    """
     if additional_model_data_sources is not None:
         unsupported("additional_model_data_sources")
     if container_mode == "MultiModel":
