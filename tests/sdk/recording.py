@@ -17,7 +17,7 @@ def _model(service: str) -> Any:
     return botocore.session.get_session().get_service_model(service)
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """A service's error, in the form of botocore's ClientError."""
 
     def __init__(self, code: str, message: str) -> None:

@@ -4,8 +4,8 @@ import io
 from typing import Any
 
 import pytest
-
 from tests.sdk.recording import RecordingBoto, RecordingClient
+
 from wildsage.sdk.deserializers import JSONDeserializer
 from wildsage.sdk.exceptions import NotSupportedError
 from wildsage.sdk.predictor import Predictor
@@ -86,7 +86,9 @@ def test_what_is_set_by_hand_wins(predictor: Predictor, runtime: RecordingClient
     assert (first["ContentType"], first["Accept"]) == ("text/plain", "application/jsonlines, text/csv")
     assert second["ContentType"] == "text/plain"
     assert second["Accept"] == "x/y"
-    assert [second[name] for name in ("TargetVariant", "InferenceId", "CustomAttributes", "TargetModel")] == list("vict")
+    assert [second[name] for name in ("TargetVariant", "InferenceId", "CustomAttributes", "TargetModel")] == list(
+        "vict"
+    )
 
 
 @pytest.mark.parametrize("model_first", [True, False])

@@ -119,5 +119,6 @@ def test_strings_data_and_libsvm(tmp_path: Path) -> None:
     ],
 )
 def test_content_types_are_sagemakers(name: str, content_type: str) -> None:
-    assert getattr(serializers, name)().CONTENT_TYPE == content_type
-    assert getattr(serializers, name)(content_type="x/y").CONTENT_TYPE == "x/y"
+    serializer = getattr(serializers, name)
+    assert content_type == serializer().CONTENT_TYPE
+    assert serializer(content_type="x/y").CONTENT_TYPE == "x/y"

@@ -6,6 +6,7 @@ By default the session is embedded: its clients are the platform of this process
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import shutil
@@ -14,13 +15,12 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from weakref import WeakValueDictionary
 
 from wildsage.sdk import logs
 from wildsage.sdk.exceptions import ArgumentError, CapacityError, UnexpectedStatusException, one_of, unsupported
 from wildsage.sdk.image_uris import default_region
 from wildsage.sdk.logs import Description, LogReader, say
-from wildsage.sdk.names import Tags, filled, format_tags, name_from_image
+from wildsage.sdk.names import Tags, filled, format_tags, name_from_base, name_from_image
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ _TRANSFORM_LOGS = "/aws/sagemaker/TransformJobs"
 _UNFINISHED = ".wildsage-"
 
 # One platform a home folder: sessions are made freely (each estimator without one makes its own), and share it.
-_platforms: WeakValueDictionary[Path, Any] = WeakValueDictionary()
+_platforms: dict[Path, Any] = {}
 
 
 def _platform(home: Path) -> Any:
@@ -41,6 +41,7 @@ def _platform(home: Path) -> Any:
         from wildsage.platform.service import Platform
 
         platform = _platforms[home] = Platform(home)
+        atexit.register(platform.close)
     return platform
 
 
@@ -178,6 +179,11 @@ class Session:
         if self.embedded:
             return str(Path(self.sagemaker_client.home) / "artifacts" / name)
         return f"s3://{self.default_bucket()}/{name}"
+
+    def close(self) -> None:
+        """Give up an embedded session's connections; jobs and endpoints go on, and so can the session."""
+        if self.embedded and self._client is not None:
+            self._client.close()
 
     # -- files --
 
@@ -706,7 +712,7 @@ class Session:
             raise
         raise ArgumentError(
             f'there is an endpoint "{name}" already ({status}): choose another endpoint_name, '
-            f'delete it with Predictor("{name}").delete_endpoint(), or replace its model with update_endpoint=True'
+            f'or delete it with Predictor("{name}").delete_endpoint()'
         )
 
     def endpoint_from_model_data(
@@ -740,6 +746,24 @@ class Session:
         if wait:
             self.wait_for_endpoint(endpoint_name)
         return endpoint_name
+
+    def move_endpoint(
+        self, endpoint_name: str, production_variants: Sequence[Mapping[str, Any]], wait: bool = True, **config: Any
+    ) -> None:
+        """Put other variants behind an endpoint, with a configuration of their own, which goes if that is refused.
+
+        config: further arguments of create_endpoint_config.
+        """
+        name = self.create_endpoint_config(
+            name_from_base(endpoint_name), production_variants=production_variants, **config
+        )
+        try:
+            self.update_endpoint(endpoint_name, name, wait=False)
+        except Exception:
+            self.delete_endpoint_config(name)
+            raise
+        if wait:
+            self.wait_for_endpoint(endpoint_name)
 
     def wait_for_endpoint(self, endpoint: str, poll: float | None = None, live_logging: bool = False) -> Description:
         """Wait until an endpoint is in service, writing a dash a second and then "!"; return its description.
@@ -810,7 +834,7 @@ class Session:
 
 
 def container_def(
-    image_uri: str,
+    image_uri: str | None,
     model_data_url: str | dict[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
     container_mode: str | None = None,
@@ -829,7 +853,7 @@ def container_def(
         unsupported("A multi-model container")
     source = "ModelDataSource" if isinstance(model_data_url, dict) else "ModelDataUrl"
     return {
-        "Image": image_uri,
+        **filled(Image=image_uri),
         "Environment": dict(env or {}),
         **filled(**{source: model_data_url}, Mode=container_mode, ImageConfig=image_config),
     }
