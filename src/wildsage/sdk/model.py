@@ -65,7 +65,7 @@ class Model(ModelBase):
         additional_model_data_sources: Any = None,
         model_reference_arn: str | None = None,
     ) -> None:
-        """image_uri: the image, or plain name, of the algorithm that made the model; embedded, it is recognised without.
+        """image_uri: the image or plain name of the algorithm that made the model; embedded, it is recognised without.
 
         model_data: a model.tar.gz as a path or URL; for BlazingText also a fastText .bin.
         predictor_cls: called with endpoint name and session by `deploy`; a Predictor by default. env: variables of the
