@@ -13,9 +13,9 @@ import pytest
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
+
 from tests.runtime.third_party import ROOT, install
 from tests.waiting import until
-
 from wildsage.contract.errors import ClientError
 from wildsage.engines.local import LocalEngine
 from wildsage.platform.service import Platform

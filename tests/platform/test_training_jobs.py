@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.platform.conftest import CheckedPlatform, channel, job_request, train, trained
 from tests.waiting import until
-
 from wildsage.engines.run_folder import read_record
 from wildsage.platform.errors import ServiceError
 

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.waiting import until
 
 import wildsage as sagemaker
+from tests.waiting import until
 from wildsage.contract.errors import ClientError
 from wildsage.sdk.estimator import Estimator
 from wildsage.sdk.exceptions import ArgumentError, UnexpectedStatusException

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.sdk.recording import RecordingBoto, RecordingClient, RefusedError
 
+from tests.sdk.recording import RecordingBoto, RecordingClient, RefusedError
 from wildsage.sdk.exceptions import ArgumentError, NotSupportedError, UnexpectedStatusException
 from wildsage.sdk.s3 import S3Downloader, S3Uploader, parse_s3_url, s3_path_join
 from wildsage.sdk.session import Session, container_def, get_execution_role, production_variant

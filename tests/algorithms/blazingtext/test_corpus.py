@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.algorithms.blazingtext.naive import tokens_of, unquoted
 
+from tests.algorithms.blazingtext.naive import tokens_of, unquoted
 from wildsage.algorithms.blazingtext import corpus
 from wildsage.contract.channels import Channel, InputMode
 from wildsage.contract.errors import ClientError, DataError
@@ -29,9 +30,7 @@ def lines_of(made: corpus.Corpus) -> list[list[bytes]]:
     for part in made.parts:
         numbers = part.numbers[part.tokens].tolist()
         starts = part.starts.tolist()
-        found += [
-            [names[n] for n in numbers[begin:end]] for begin, end in zip(starts[:-1], starts[1:], strict=True)
-        ]
+        found += [[names[n] for n in numbers[begin:end]] for begin, end in itertools.pairwise(starts)]
     return found
 
 
@@ -133,7 +132,9 @@ def test_augmented_manifests_become_lines(tmp_path: Path, content_type: str | No
     ]
 
 
-@pytest.mark.parametrize("bad", [b"{", b'{"source": 1, "label": 1}', b'{"source": "a"}', b'{"source": "a", "label": "x"}'])
+@pytest.mark.parametrize(
+    "bad", [b"{", b'{"source": 1, "label": 1}', b'{"source": "a"}', b'{"source": "a", "label": "x"}']
+)
 def test_a_wrong_manifest_names_its_line(tmp_path: Path, bad: bytes) -> None:
     rows = b'{"source": "a", "label": 1}\n' + bad + b"\n"
     with pytest.raises(DataError, match=r"m, line 2: .*\"label\": 1"):
@@ -147,7 +148,10 @@ def test_any_manifest_is_read_or_refused(tmp_path_factory: pytest.TempPathFactor
     try:
         corpus.encode(corpus.read(made), 1, Event())
     except ClientError as error:
-        assert "line" in str(error)
+        message = str(error)
+    else:
+        message = "line"
+    assert "line" in message
 
 
 def test_a_pipe_is_read(tmp_path: Path) -> None:

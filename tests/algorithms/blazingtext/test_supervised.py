@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tests.algorithms.blazingtext.jobs import Listener, job, reviews
 from tests.algorithms.blazingtext.naive import Naive
-
 from wildsage.algorithms.blazingtext import supervised
 from wildsage.algorithms.blazingtext.supervised import TrainedRows
 from wildsage.contract.errors import ClientError
@@ -40,7 +40,9 @@ def one_label(lines: int) -> bytes:
 def test_rows_are_those_of_the_slow_truth(
     lines: int, ngrams: int, dim: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = one_label(lines) + b"__label__a __label__x\n\nno label\n__label__b twice twice twice\n".replace(b" __label__x", b"")
+    data = one_label(lines) + b"__label__a __label__x\n\nno label\n__label__b twice twice twice\n".replace(
+        b" __label__x", b""
+    )
     # An epoch of no steps shows where training starts.
     started: list[TrainedRows] = []
     monkeypatch.setattr(supervised.Training, "run_epoch", lambda self: setattr(self.position, "lines", [
@@ -82,7 +84,7 @@ def test_it_learns_and_says_so(tmp_path: Path) -> None:
     supervised.train(job(tmp_path, channels, listener, epochs=6, word_ngrams=1, min_count=2))
     assert max(listener.validations()) > 0.8
     assert [epoch for name, _, epoch in listener.metrics if name == "validation:accuracy"] == [1, 2, 3, 4, 5, 6]
-    accuracies = dict((name, value) for name, value, _ in listener.metrics)
+    accuracies = {name: value for name, value, _ in listener.metrics}
     assert accuracies["train:accuracy"] > 0.8
     facts = listener.facts
     assert facts["epochs_run"] == facts["epochs_asked"] == 6
@@ -115,9 +117,11 @@ def test_one_seed_one_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("calls", [1, 3, 8])
 def test_a_stopped_job_ends_as_if_it_had_not_been(calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervised, "CHUNK", 1)  # a look at the stop flag after each line
-    monkeypatch.setattr(supervised, "wait", lambda futures, timeout: (set(), futures) if not all(
-        future.done() for future in futures
-    ) else (futures, set()))  # so that progress is told, and the flag set, within an epoch
+    monkeypatch.setattr(
+        supervised,
+        "wait",
+        lambda futures, timeout: (set(), futures) if not all(future.done() for future in futures) else (futures, set()),
+    )  # so that progress is told, and the flag set, within an epoch
     channels = {"train": reviews(150), "validation": reviews(40, seed=2)}
     settings: dict[str, Any] = {"epochs": 6, "early_stopping": True, "patience": 6}
     whole = Listener()
@@ -298,11 +302,8 @@ def test_any_bytes_give_a_model_or_a_client_error(
         folder, {"train": data, "validation": data}, min_count=min_count, word_ngrams=ngrams, buckets=buckets, epochs=2,
         early_stopping=True, min_epochs=1,
     )  # fmt: skip
-    try:
+    with suppress(ClientError):
         rows = supervised.train(context)
-    except ClientError as error:
-        assert str(error)
-    else:
         assert np.isfinite(rows.word_rows).all()
         assert np.isfinite(rows.bucket_rows).all()
         assert len(rows.vocabulary.labels) >= 2

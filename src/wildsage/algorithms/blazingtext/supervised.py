@@ -461,7 +461,9 @@ def _train(
         report.metric("train:accuracy", accuracy)
     with clock.phase("model"):
         rows = training.rows_out(vocabulary, numbering, earlier)
-    an_epoch = (clock.seconds.get("train", 0.0) + clock.seconds.get("validate", 0.0)) / max(1, position.epoch - epochs_before)
+    an_epoch = (clock.seconds.get("train", 0.0) + clock.seconds.get("validate", 0.0)) / max(
+        1, position.epoch - epochs_before
+    )
     saved = (parameters.epochs - position.epoch) * an_epoch if stopped_early else 0.0
     report.summary(
         epochs_run=position.epoch,
