@@ -57,8 +57,20 @@ KINDS = (
     Kind(
         "LitServe, batches of 32, 2 ms", "peers", "litserve", ("-m", "bench.peers.litserve_app"), {"LITSERVE": "batch"}
     ),
-    Kind("MLServer, one process", "mlserver", "mlserver", ("-m", "mlserver", "start"), {"PARALLEL": "0"}),
-    Kind("MLServer, 2 parallel workers", "mlserver", "mlserver", ("-m", "mlserver", "start"), {"PARALLEL": "2"}),
+    Kind(
+        "MLServer, one process",
+        "mlserver",
+        "mlserver",
+        ("-c", "from mlserver.cli import main; main()", "start"),
+        {"PARALLEL": "0"},
+    ),
+    Kind(
+        "MLServer, 2 parallel workers",
+        "mlserver",
+        "mlserver",
+        ("-c", "from mlserver.cli import main; main()", "start"),
+        {"PARALLEL": "2"},
+    ),
     Kind("BentoML, async method", "peers", "bentoml", ("-m", "bentoml", "serve")),
 )
 

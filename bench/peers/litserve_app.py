@@ -16,15 +16,21 @@ class Api(litserve.LitAPI):
     def setup(self, device: str) -> None:
         self.classifier = Classifier()
 
-    def decode_request(self, request: dict[str, Any]) -> list[str]:
+    def decode_request(self, request):  # LitServe reads annotations: one here would mean query parameters
         return request["instances"]
 
+    def predict(self, texts: list[str]) -> list[Any]:
+        return self.classifier.predict(texts)
+
+    def encode_response(self, output: list[Any]) -> list[Any]:
+        return output
+
+
+class BatchApi(Api):
     def batch(self, inputs: list[list[str]]) -> list[list[str]]:
         return inputs
 
-    def predict(self, given: Any) -> Any:
-        if KIND != "batch":
-            return self.classifier.predict(given)
+    def predict(self, given: list[list[str]]) -> list[list[Any]]:
         flat = self.classifier.predict([text for texts in given for text in texts])
         out, at = [], 0
         for texts in given:
@@ -35,15 +41,13 @@ class Api(litserve.LitAPI):
     def unbatch(self, output: list[Any]) -> list[Any]:
         return output
 
-    def encode_response(self, output: Any) -> Any:
-        return output
-
 
 if __name__ == "__main__":
-    batching = {"max_batch_size": 32, "batch_timeout": 0.002} if KIND == "batch" else {}
+    path = "/invocations"
+    api = BatchApi(api_path=path, max_batch_size=32, batch_timeout=0.002) if KIND == "batch" else Api(api_path=path)
     workers = int(os.environ["WORKERS"])
     server = litserve.LitServer(
-        Api(api_path="/invocations", **batching),
+        api,
         accelerator="cpu",
         workers_per_device=workers,
         fast_queue=KIND == "fast",
