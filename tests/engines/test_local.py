@@ -266,7 +266,8 @@ import signal, sys, time
 def leave(*_):
     print("checkpoint", flush=True); sys.exit(0)
 signal.signal(signal.SIGTERM, leave)
-print("up", flush=True); time.sleep(60)
+print("up", flush=True)
+while True: time.sleep(0.01)  # one long sleep would miss a signal that comes just before it
 """
     specification = specify(script, finish="finish")
     engine.start(specification)
@@ -371,6 +372,7 @@ def leave(*_):
 if os.fork() == 0:
     signal.signal(signal.SIGTERM, leave)
     print("up", flush=True)
+    while True: time.sleep(0.01)
 time.sleep(60)
 """
     specification = specify(script)
