@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.platform.requests import job_request
 from wildsage.engines.base import Ending
 from wildsage.engines.local import LocalEngine
 from wildsage.platform import artifacts, jobs, runs, training_jobs
@@ -38,14 +39,11 @@ def after(function: Callable[..., Any]) -> Callable[..., Any]:
 STEPS: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "before the record": (Context, "insert", lambda _: die),
     "after the record": (Context, "insert", after),
-    "before the job's folder": (Jobs, "_new_folder", lambda _: die),
     "after the job's folder": (Jobs, "_new_folder", after),
-    "before the endpoint's folder": (Endpoints, "_new_folder", lambda _: die),
     "after the endpoint's folder": (Endpoints, "_new_folder", after),
     "before the start": (LocalEngine, "start", lambda _: die),
     "after the start": (LocalEngine, "start", after),
     "before the ending": (runs, "write_ending", lambda _: die),
-    "after the ending": (runs, "write_ending", after),
     "before the model": (artifacts, "publish", lambda _: die),
     "after the model": (artifacts, "publish", after),
     "before it is remembered": (artifacts, "remember", lambda _: die),
@@ -55,11 +53,9 @@ STEPS: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "after the outcome's record": (jobs, "record_outcome", after),
     "before the change of state": (Store, "change", lambda _: die),
     "after the change of state": (Store, "change", after),
-    "before the stop": (LocalEngine, "stop", lambda _: die),
     "after the stop": (LocalEngine, "stop", after),
     "before the folder goes": (runs, "remove", lambda _: die),
     "after the folder has gone": (runs, "remove", after),
-    "before the record goes": (Store, "delete", lambda _: die),
     "after the record has gone": (Store, "delete", after),
 }
 
@@ -80,8 +76,6 @@ def main() -> None:
     with Platform(Path(home)) as platform:
         arm(step)
         if action == "train":
-            from tests.platform.conftest import job_request
-
             platform.create_training_job(**job_request(name, Path(path)))
         elif action == "deploy":
             platform.create_endpoint(EndpointName=name, EndpointConfigName=name)

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.platform.conftest import CheckedPlatform, channel, job_request, train, trained
+from tests.platform.conftest import CheckedPlatform, train, trained
+from tests.platform.requests import channel, job_request
 from tests.waiting import until
 from wildsage.engines.run_folder import read_record
 from wildsage.platform.errors import ServiceError
