@@ -1,0 +1,246 @@
+"""Sixteen floats as one value in a kernel, with what kernels need and Numba lacks: fused multiply-add and prefetch.
+
+Explicit vectors take the choice from LLVM: neither possible aliasing nor unknown trip counts keep it from vector code,
+and it splits them to what the processor has (one 512-bit register, two of 256, four of 128).
+This module alone leans on how Numba lowers code. With WILDSAGE_PLAIN_KERNELS=1, or where a trial of the intrinsics
+fails to compile, the same names are plain Numba: slower, same results but for the order of sums.
+
+Arrays are flat. `load(array, i)` and `store(array, i, v)` move float32 array[i:i + 16], `splat(x)` is x sixteen times,
+`fma(a, b, c)` is a * b + c, `total(v)` the sum of all sixteen. `prefetch(array, i)` asks for the cache line of
+array[i]; i may lie outside. `load8(bytes, i)` is a little-endian uint64. `blanks(bytes, i)` has a bit for each of 64
+bytes: is it 0, 9 to 13, or 32, what fastText splits words at. `trailing_zeros(x)`, x != 0, counts the zero bits below
+the lowest one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wildsage.algorithms.kernel import kernel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+WIDTH = 16  # floats of a vector
+CACHE_LINE = 64  # bytes
+
+
+def aligned(count: int, dtype: Any = np.float32, *, zero: bool = True) -> NDArray[Any]:
+    """A flat array that starts at a cache line; with zero=False its values are whatever was there."""
+    item = np.dtype(dtype).itemsize
+    array = (np.zeros if zero else np.empty)(count + CACHE_LINE // item, dtype)
+    start = -array.ctypes.data % CACHE_LINE // item
+    return array[start : start + count]
+
+
+def padded(width: int) -> int:
+    """The least whole number of vectors that holds `width` floats, in floats."""
+    return -(-width // WIDTH) * WIDTH
+
+
+def _explicit() -> tuple[Any, ...]:
+    """The operations as LLVM's own vector instructions. Raises whatever Numba does where its internals changed."""
+    from llvmlite import ir
+    from numba import types
+    from numba.core import cgutils
+    from numba.extending import intrinsic, models, register_model
+
+    float_type, vector = ir.FloatType(), ir.VectorType(ir.FloatType(), WIDTH)
+    index32 = ir.IntType(32)
+
+    class Vector(types.Type):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(name="Vector16")
+
+    value = Vector()
+
+    @register_model(Vector)
+    class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+        def __init__(self, manager: Any, kind: Any) -> None:
+            super().__init__(manager, kind, vector)
+
+    def address(context: Any, builder: Any, kind: Any, given: Any, pointee: Any) -> Any:
+        array, index = given[:2]
+        data = context.make_array(kind)(context, builder, array).data
+        return builder.bitcast(builder.gep(data, [index]), pointee.as_pointer())
+
+    def call(builder: Any, name: str, result: Any, arguments: Any, **flags: Any) -> Any:
+        signature = ir.FunctionType(result, [argument.type for argument in arguments])
+        return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), arguments, **flags)
+
+    @intrinsic
+    def load(typing: Any, array: Any, index: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            return builder.load(address(context, builder, signature.args[0], given, vector), align=4)
+
+        return value(array, types.intp), generate
+
+    @intrinsic
+    def store(typing: Any, array: Any, index: Any, what: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            builder.store(given[2], address(context, builder, signature.args[0], given, vector), align=4)
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp, value), generate
+
+    @intrinsic
+    def splat(typing: Any, number: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            nothing = ir.Constant(vector, ir.Undefined)
+            first = builder.insert_element(nothing, given[0], index32(0))
+            return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(index32, WIDTH), [0] * WIDTH))
+
+        return value(types.float32), generate
+
+    @intrinsic
+    def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            return call(builder, "llvm.fma.v16f32", vector, given)
+
+        return value(value, value, value), generate
+
+    @intrinsic
+    def total(typing: Any, v: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            arguments = [float_type(-0.0), given[0]]
+            return call(builder, "llvm.vector.reduce.fadd.v16f32", float_type, arguments, fastmath=("reassoc",))
+
+        return types.float32(value), generate
+
+    @intrinsic
+    def prefetch(typing: Any, array: Any, index: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            where = address(context, builder, signature.args[0], given, ir.IntType(8))
+            call(builder, "llvm.prefetch.p0", ir.VoidType(), [where, index32(0), index32(3), index32(1)])
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp), generate
+
+    @intrinsic
+    def load8(typing: Any, array: Any, index: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            return builder.load(address(context, builder, signature.args[0], given, ir.IntType(64)), align=1)
+
+        return types.uint64(array, types.intp), generate
+
+    @intrinsic
+    def blanks(typing: Any, array: Any, index: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            block = ir.VectorType(ir.IntType(8), 64)
+            text = builder.load(address(context, builder, signature.args[0], given, block), align=1)
+
+            def every(number: int) -> Any:
+                return ir.Constant(block, [number] * 64)
+
+            control = builder.icmp_unsigned("<", builder.sub(text, every(9)), every(5))
+            zero_or_space = builder.icmp_unsigned("==", builder.and_(text, every(0xDF)), every(0))
+            return builder.bitcast(builder.or_(control, zero_or_space), ir.IntType(64))
+
+        return types.uint64(array, types.intp), generate
+
+    @intrinsic
+    def trailing_zeros(typing: Any, number: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            return builder.cttz(given[0], ir.IntType(1)(0))
+
+        return types.int64(types.uint64), generate
+
+    return load, store, splat, fma, total, prefetch, load8, blanks, trailing_zeros
+
+
+def _plain() -> tuple[Any, ...]:
+    """The operations in Numba without internals; a vector is a tuple of sixteen."""
+
+    @kernel
+    def load(a, i):
+        return (
+            a[i], a[i + 1], a[i + 2], a[i + 3], a[i + 4], a[i + 5], a[i + 6], a[i + 7],
+            a[i + 8], a[i + 9], a[i + 10], a[i + 11], a[i + 12], a[i + 13], a[i + 14], a[i + 15],
+        )  # fmt: skip
+
+    @kernel
+    def store(a, i, v):
+        for k in range(16):
+            a[i + k] = v[k]
+
+    @kernel
+    def splat(x):
+        return (x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x)
+
+    @kernel
+    def fma(a, b, c):
+        return (
+            a[0] * b[0] + c[0], a[1] * b[1] + c[1], a[2] * b[2] + c[2], a[3] * b[3] + c[3],
+            a[4] * b[4] + c[4], a[5] * b[5] + c[5], a[6] * b[6] + c[6], a[7] * b[7] + c[7],
+            a[8] * b[8] + c[8], a[9] * b[9] + c[9], a[10] * b[10] + c[10], a[11] * b[11] + c[11],
+            a[12] * b[12] + c[12], a[13] * b[13] + c[13], a[14] * b[14] + c[14], a[15] * b[15] + c[15],
+        )  # fmt: skip
+
+    @kernel
+    def total(v):
+        return (
+            ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]))
+            + (((v[8] + v[9]) + (v[10] + v[11])) + ((v[12] + v[13]) + (v[14] + v[15])))
+        )  # fmt: skip
+
+    @kernel
+    def prefetch(a, i):
+        pass
+
+    @kernel
+    def load8(a, i):
+        x = np.uint64(0)
+        for k in range(8):
+            x |= np.uint64(a[i + k]) << np.uint64(8 * k)
+        return x
+
+    @kernel
+    def blanks(a, i):
+        x = np.uint64(0)
+        for k in range(64):
+            c = a[i + k]
+            if c == 32 or c == 0 or (c >= 9 and c <= 13):
+                x |= np.uint64(1) << np.uint64(k)
+        return x
+
+    @kernel
+    def trailing_zeros(x):
+        n = 0
+        while x & np.uint64(1) == 0:
+            x >>= np.uint64(1)
+            n += 1
+        return n
+
+    return load, store, splat, fma, total, prefetch, load8, blanks, trailing_zeros
+
+
+@kernel
+def _trial(numbers, text):
+    """Use every operation once; 116 for ones, and for text of "A" with a blank in fourth place."""
+    prefetch(numbers, 16)
+    store(numbers, 0, fma(load(numbers, 0), splat(np.float32(2)), load(numbers, 0)))
+    return total(load(numbers, 0)) + trailing_zeros(blanks(text, 0)) + np.int64(load8(text, 0) & np.uint64(255))
+
+
+def _works() -> bool:
+    text = np.full(64, 65, np.uint8)
+    text[3] = 32
+    return bool(_trial(np.ones(WIDTH, np.float32), text) == 116)
+
+
+PLAIN = os.environ.get("WILDSAGE_PLAIN_KERNELS", "") not in ("", "0")
+if not PLAIN:
+    try:
+        load, store, splat, fma, total, prefetch, load8, blanks, trailing_zeros = _explicit()
+        PLAIN = not _works()
+    except Exception as error:  # noqa: BLE001 (an internal of Numba that changed may raise anything)
+        logger.warning("vector instructions are not available with this Numba, so kernels run slower: %s", error)
+        PLAIN = True
+if PLAIN:
+    load, store, splat, fma, total, prefetch, load8, blanks, trailing_zeros = _plain()
