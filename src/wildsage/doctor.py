@@ -82,7 +82,9 @@ def memory() -> Finding:
     if available is not None:
         found += f", {min(available, total) / GIB:.1f} GiB free"
     if min(available or total, total) < LOW_MEMORY_BYTES:
-        return Finding("memory", Verdict.OPTIONAL, found, "fine for the samples; set buckets lower for large n-gram models")
+        return Finding(
+            "memory", Verdict.OPTIONAL, found, "fine for the samples; set buckets lower for large n-gram models"
+        )
     return Finding("memory", Verdict.GOOD, found)
 
 
@@ -118,7 +120,9 @@ def home_folder(home: Path) -> Finding:
     if home.exists() and not home.is_dir():
         return Finding("home", Verdict.BAD, f"{home} ({origin}) is not a folder", "set WILDSAGE_HOME to a folder")
     if not os.access(_nearest_existing(home), os.W_OK | os.X_OK):
-        return Finding("home", Verdict.BAD, f"{home} ({origin}) cannot be written", "set WILDSAGE_HOME to a folder of yours")
+        return Finding(
+            "home", Verdict.BAD, f"{home} ({origin}) cannot be written", "set WILDSAGE_HOME to a folder of yours"
+        )
     return Finding("home", Verdict.GOOD, f"{home} ({origin}{'' if home.exists() else ', made when first needed'})")
 
 
@@ -128,7 +132,9 @@ def port() -> Finding:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             return Finding("port", Verdict.GOOD, f"free ones on 127.0.0.1, such as {listener.getsockname()[1]}")
     except OSError as error:
-        return Finding("port", Verdict.BAD, f"none on 127.0.0.1 ({error})", "endpoints need a loopback port to listen on")
+        return Finding(
+            "port", Verdict.BAD, f"none on 127.0.0.1 ({error})", "endpoints need a loopback port to listen on"
+        )
 
 
 def extras() -> list[Finding]:

@@ -15,7 +15,7 @@ MOST = 100
 def algorithm(incomplete: str) -> list[str]:
     from wildsage.contract import builtins
 
-    return _beginning(builtins.names(), incomplete)
+    return _beginning(builtins.installed(), incomplete)
 
 
 def job(incomplete: str) -> list[str]:

@@ -88,15 +88,15 @@ def deploy(
     predictor = Model(image_uri=image, model_data=model_data).deploy(
         initial_instance_count=1, instance_type="local", endpoint_name=name
     )
-    assert_name = predictor.endpoint_name
-    url = platform.endpoint_url(assert_name)
+    endpoint = predictor.endpoint_name
+    url = platform.endpoint_url(endpoint)
     if json:
-        show.as_json({**platform.describe_endpoint(EndpointName=assert_name), "Url": url})
+        show.as_json({**platform.describe_endpoint(EndpointName=endpoint), "Url": url})
         return
-    show.line(f"{assert_name} answers at {url}")
+    show.line(f"{endpoint} answers at {url}")
     show.say(f"Ask it:     {_curl(url)}")
-    show.say(f"or:         {show.command()} predict {assert_name} 'some text'")
-    show.say(f"End it:     {show.command()} delete endpoint {assert_name}")
+    show.say(f"or:         {show.command()} predict {endpoint} 'some text'")
+    show.say(f"End it:     {show.command()} delete endpoint {endpoint}")
 
 
 def endpoints(
@@ -127,7 +127,9 @@ def endpoints(
             show.as_json(listed)
             return
         rows = [(each["EndpointName"], each["EndpointStatus"], each["CreationTime"], each["Url"]) for each in listed]
-        show.table(("Endpoint", "Status", "Created", "Address"), rows, empty="No endpoints. Start one: wildsage deploy --help")
+        show.table(
+            ("Endpoint", "Status", "Created", "Address"), rows, empty="No endpoints. Start one: wildsage deploy --help"
+        )
         return
     endpoint = platform.describe_endpoint(EndpointName=name)
     endpoint["Url"] = _url(platform, endpoint)
@@ -158,12 +160,20 @@ def predict(
     ] = None,
     file: Annotated[
         Path | None,
-        typer.Option("--file", "-f", help="Ask each line of this file; - for stdin.", show_default=False, allow_dash=True),
+        typer.Option(
+            "--file", "-f", help="Ask each line of this file; - for stdin.", show_default=False, allow_dash=True
+        ),
     ] = None,
-    k: Annotated[int | None, typer.Option("-k", help="So many labels each, the best first.", min=1, show_default=False)] = None,
+    k: Annotated[
+        int | None, typer.Option("-k", help="So many labels each, the best first.", min=1, show_default=False)
+    ] = None,
     content_type: Annotated[
         str | None,
-        typer.Option(metavar="TYPE", help="Send the file as it is, as this type, and print the answer as it is.", show_default=False),
+        typer.Option(
+            metavar="TYPE",
+            help="Send the file as it is, as this type, and print the answer as it is.",
+            show_default=False,
+        ),
     ] = None,
     accept: Annotated[str | None, typer.Option(metavar="TYPE", help="The answer's type.", show_default=False)] = None,
     json: Json = False,

@@ -109,14 +109,18 @@ class _Live(_Silent):
             self.status.stop()
         self.console.print(f"[green]✓[/green] [bold]{title:<8}[/bold] [cyan]{seconds:5.1f} s[/cyan]  {result}")
         if self.accuracies:
-            self.console.print(f"                    [dim]{sparkline(self.accuracies)}  accuracy on the validation reviews by epoch[/dim]")
+            self.console.print(
+                f"                    [dim]{sparkline(self.accuracies)}  accuracy on the validation reviews by epoch[/dim]"
+            )
             self.accuracies = []
 
     def epoch(self, number: int, asked: int, validation_accuracy: float) -> None:
         self.accuracies.append(validation_accuracy)
         if self.status is not None:
             curve = sparkline(self.accuracies)
-            self.status.update(f"[bold]Train[/bold]  epoch {number} of at most {asked}  {curve}  {validation_accuracy:.3f}")
+            self.status.update(
+                f"[bold]Train[/bold]  epoch {number} of at most {asked}  {curve}  {validation_accuracy:.3f}"
+            )
 
 
 def sparkline(values: list[float]) -> str:

@@ -33,21 +33,23 @@ def algorithms(
       wildsage algorithms
       wildsage algorithms blazingtext
     """
-    from importlib.metadata import entry_points
+    from dataclasses import asdict
 
     from wildsage.contract import builtins
 
-    here = {point.name for point in entry_points(group="wildsage.algorithms")}
+    here = builtins.installed()
     if name is not None:
         built_in = builtins.table(builtins.resolve(name))
         if json:
-            show.as_json({**builtins.as_dict(built_in), "available": built_in.name in here})
+            show.as_json({**asdict(built_in), "available": built_in.name in here})
         else:
             _describe(built_in, available=built_in.name in here)
         return
     listed = [builtins.table(each) for each in builtins.names()]
     if json:
-        show.as_json([{"name": each.name, "tasks": list(each.tasks), "available": each.name in here} for each in listed])
+        show.as_json(
+            [{"name": each.name, "tasks": list(each.tasks), "available": each.name in here} for each in listed]
+        )
         return
     listed.sort(key=lambda each: each.name not in here)
     rows = [
@@ -76,7 +78,11 @@ def train(
     hyperparameter: Annotated[
         list[str] | None,
         typer.Option(
-            "--hyperparameter", "-p", metavar="NAME=VALUE", help="A hyperparameter, whatever its name.", show_default=False
+            "--hyperparameter",
+            "-p",
+            metavar="NAME=VALUE",
+            help="A hyperparameter, whatever its name.",
+            show_default=False,
         ),
     ] = None,
     name: Annotated[
@@ -84,7 +90,9 @@ def train(
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="PATH", help="Where the model goes.", show_default="artifacts of the home"),
+        typer.Option(
+            "--output", "-o", metavar="PATH", help="Where the model goes.", show_default="artifacts of the home"
+        ),
     ] = None,
     max_run: Annotated[int, typer.Option(metavar="SECONDS", help="Stop the job after so long.", min=1)] = 86_400,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Start the job and return at once.")] = False,
@@ -110,12 +118,12 @@ def train(
     built_in = builtins.table(builtins.resolve(algorithm))
     given = sort_out(
         arguments or [],
-        channels=[each.name for each in built_in.channels],
-        hyperparameters=[each.name for each in built_in.hyperparameters],
+        channels=_channels(built_in),
+        hyperparameters=_hyperparameters(built_in),
         forced_channels=channel or [],
         forced_hyperparameters=hyperparameter or [],
     )
-    required({each.name: each.required for each in built_in.channels}, given.channels)
+    required(_channels(built_in), given.channels)
     estimator = Estimator(
         image_uri=built_in.name, instance_count=1, instance_type="local", output_path=output, max_run=max_run
     )
@@ -133,7 +141,9 @@ def train(
     try:
         _watch(platform, job, quiet=json)
     except KeyboardInterrupt:
-        show.say(f"The job goes on. See it with: {show.command()} logs -f {job}. End it with: {show.command()} stop {job}")
+        show.say(
+            f"The job goes on. See it with: {show.command()} logs -f {job}. End it with: {show.command()} stop {job}"
+        )
         raise
     _report(platform, job, json=json)
 
@@ -144,7 +154,9 @@ def jobs(
     ] = None,
     status: Annotated[
         str | None,
-        typer.Option(help="Only those that are InProgress, Completed, Failed, Stopping or Stopped.", show_default=False),
+        typer.Option(
+            help="Only those that are InProgress, Completed, Failed, Stopping or Stopped.", show_default=False
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1, max=100)] = 20,
     json: Json = False,
@@ -231,6 +243,20 @@ def stop(
         show.line(f"{name}: {job['TrainingJobStatus']}")
 
 
+def _channels(built_in: BuiltIn) -> dict[str, bool]:
+    """The channels' names, and whether each must be there; a name can come again for another format."""
+    found: dict[str, bool] = {}
+    for each in built_in.channels:
+        found[each.name] = found.get(each.name, False) or each.required
+    if built_in.incremental_training:
+        found.setdefault("model", False)
+    return found
+
+
+def _hyperparameters(built_in: BuiltIn) -> list[str]:
+    return [name for each in built_in.hyperparameters for name in (each.name, *each.aliases)]
+
+
 def _describe(built_in: BuiltIn, *, available: bool) -> None:
     show.line(f"{built_in.name}: {', '.join(built_in.tasks).replace('_', ' ')}")
     if not available:
@@ -238,20 +264,23 @@ def _describe(built_in: BuiltIn, *, available: bool) -> None:
     show.line("\nHyperparameters")
     rows = []
     for each in built_in.hyperparameters:
-        meaning = each.meaning
-        if each.applies_to and len(each.applies_to) < 4:
-            meaning += f" (mode {', '.join(each.applies_to)})"
-        rows.append((each.name, each.type, each.allowed(), "required" if each.required else each.default, meaning))
-    show.table(("Name", "Type", "Range", "Default", "Meaning"), rows, empty="none")
+        default = "required" if each.required else each.default
+        rows.append((each.name, each.type, each.allowed(), default, each.meaning, ", ".join(each.applies_to)))
+    show.table(("Name", "Type", "Range", "Default", "Meaning", "For"), rows, empty="none")
     show.line("\nChannels")
     rows = [
-        (each.name, "required" if each.required else "optional", ", ".join(each.content_types), each.meaning)
+        (
+            each.name,
+            "required" if each.required else "optional",
+            f"{', '.join(each.content_types)} ({', '.join(each.input_modes)})",
+            each.meaning,
+        )
         for each in built_in.channels
     ]
-    show.table(("Name", "", "Content types", "Meaning"), rows, empty="none")
+    show.table(("Name", "", "Content types and input modes", "Meaning"), rows, empty="none")
     show.line("\nMetrics")
-    rows = [(each.name, each.direction, each.meaning) for each in built_in.metrics]
-    show.table(("Name", "", "Meaning"), rows, empty="none")
+    rows = [(each.name, each.direction or "", each.meaning, each.regex or "") for each in built_in.metrics]
+    show.table(("Name", "", "Meaning", "Regex of its log line"), rows, empty="none")
 
 
 def _watch(platform: Platform, job: str, *, quiet: bool) -> None:
