@@ -1,4 +1,4 @@
-"""What this machine has for Wildsage, and what to do about what it lacks. Looks only; changes nothing but kernels' caches."""
+"""What this machine has for Wildsage, and what to do about what it lacks. Looks only; changes nothing."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 class Verdict(StrEnum):
-    GOOD = "good"
+    GOOD = "ok"
     OPTIONAL = "optional"  # works without
-    BAD = "bad"  # something will fail
+    BAD = "problem"  # something will fail
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,8 @@ def examine(home: Path) -> list[Finding]:
 
 
 def python() -> Finding:
-    version = machine.python_version()
-    found = f"{version} ({machine.system()} {machine.machine()}), {sys.executable}"
-    if sys.version_info < (3, 11):
-        return Finding("python", Verdict.BAD, found, "install Python 3.11 or newer")
-    return Finding("python", Verdict.GOOD, found)
+    system = f"{machine.system()} {machine.machine()}"
+    return Finding("python", Verdict.GOOD, f"{machine.python_version()} on {system}, {sys.executable}")
 
 
 def cores() -> Finding:

@@ -1,4 +1,4 @@
-"""The first five minutes in one call: reviews in, a classifier trained, served over HTTP, asked and judged, all cleaned up."""
+"""The first five minutes in one call: reviews in; a classifier trained, served, asked over HTTP, judged; all tidied."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -113,7 +113,7 @@ def write_lines(reviews: Sequence[samples.Review], path: Path) -> None:
 def run(platform: Platform, listener: Listener, folder: Path, *, command: str = "wildsage") -> Outcome:
     """Do it all; leave the job's record and model, and nothing that runs. Every error and Ctrl-C cleans up as well.
 
-    folder: where the three text files go, kept afterwards. command: how the user calls the CLI, for the advice at the end.
+    folder: where the text files go, kept afterwards. command: how the user calls the CLI, for the advice at the end.
     Raises ClientError with the job's own reason if the training fails.
     """
     import wildsage as sagemaker
@@ -129,8 +129,8 @@ def run(platform: Platform, listener: Listener, folder: Path, *, command: str = 
         outcome.train_reviews, outcome.validation_reviews = len(parts.train), len(parts.validation)
         outcome.held_out_reviews = len(parts.held_out)
         told.append(
-            f"{sum(map(len, (parts.train, parts.validation, parts.held_out))):,} reviews: {len(parts.train):,} to train, "
-            f"{len(parts.validation)} to validate, {len(parts.held_out)} held out"
+            f"{len(parts.train):,} reviews to train on, {len(parts.validation):,} to validate, "
+            f"{len(parts.held_out):,} held out of both"
         )
 
     with _phase(outcome, listener, "Train") as told:
@@ -218,7 +218,8 @@ def _follow(platform: Platform, job: str, listener: Listener) -> None:
                 break
             time.sleep(POLL_S)
     except BaseException:
-        _quietly(lambda: platform.stop_training_job(TrainingJobName=job))
+        with suppress(ClientError):
+            platform.stop_training_job(TrainingJobName=job)
         raise
     if status != "Completed":
         reason = platform.describe_training_job(TrainingJobName=job).get("FailureReason", "no reason given")
@@ -238,8 +239,10 @@ def _take_summary(outcome: Outcome, summary: dict[str, Any]) -> None:
 
 def _training_result(outcome: Outcome) -> str:
     if outcome.early_stopping_saved_epochs:
-        return f"stopped after epoch {outcome.epochs_run} of {outcome.epochs_asked}, kept the best, epoch {outcome.best_epoch}"
-    return f"all {outcome.epochs_run} epochs, kept the best, epoch {outcome.best_epoch}"
+        ran = f"stopped after epoch {outcome.epochs_run} of {outcome.epochs_asked}"
+    else:
+        ran = f"all {outcome.epochs_run} epochs"
+    return f"{ran}, kept the best, epoch {outcome.best_epoch}"
 
 
 def _share(pairs: Iterator[tuple[Answer, str]]) -> float:
@@ -249,22 +252,17 @@ def _share(pairs: Iterator[tuple[Answer, str]]) -> float:
 
 def _clean_up(platform: Platform, endpoint: str) -> None:
     """Remove what deploying made: the endpoint, its configuration and its model record. The model file stays."""
-    config, models = endpoint, []
-    try:
+    config = endpoint
+    models: list[str] = []
+    # Where deploying failed halfway, some are not there; cleaning up must not hide the error that led to it.
+    with suppress(ClientError):
         config = platform.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
         variants = platform.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
         models = [variant["ModelName"] for variant in variants]
-    except ClientError:
-        pass  # deploying failed before they were there
-    _quietly(lambda: platform.delete_endpoint(EndpointName=endpoint))
-    _quietly(lambda: platform.delete_endpoint_config(EndpointConfigName=config))
+    with suppress(ClientError):
+        platform.delete_endpoint(EndpointName=endpoint)
+    with suppress(ClientError):
+        platform.delete_endpoint_config(EndpointConfigName=config)
     for model in models:
-        _quietly(lambda model=model: platform.delete_model(ModelName=model))
-
-
-def _quietly(action: Callable[[], Any]) -> None:
-    """Do it, if there is something to do it to: cleaning up must not hide the error that led to it."""
-    try:
-        action()
-    except ClientError:
-        pass
+        with suppress(ClientError):
+            platform.delete_model(ModelName=model)

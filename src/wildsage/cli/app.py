@@ -51,15 +51,18 @@ def wildsage(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Built-in machine learning algorithms: pick one, train it on your files, get a model file and an HTTP endpoint.
+    """Pick an algorithm, train it on your files, get a model file and an HTTP endpoint.
 
-    Start with `wildsage quickstart`. Every command takes --json and then prints one JSON value and nothing else.
-    Jobs and endpoints live on when a command ends; their home is ~/.wildsage, or the folder in WILDSAGE_HOME.
+    Start with `wildsage quickstart`. With --json, every command prints JSON on
+    stdout and nothing else there.
+
+    Jobs and endpoints live on when a command ends. Their home is ~/.wildsage,
+    or the folder that WILDSAGE_HOME names.
     """
 
 
 def run() -> None:
-    """Run the command of sys.argv. Exit codes: 0, 1 an error that is told in one line, 2 a command that is written wrong."""
+    """Run the command of sys.argv. Exit codes: 0; 1 an error, told in one line; 2 a command that is written wrong."""
     try:
         app()
     except WildsageError as error:

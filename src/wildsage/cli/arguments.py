@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wildsage.contract.errors import ClientError, nearest
@@ -30,8 +30,8 @@ def pair(text: str) -> tuple[str, str]:
 def sort_out(
     arguments: Sequence[str],
     *,
-    channels: Sequence[str],
-    hyperparameters: Sequence[str],
+    channels: Collection[str],
+    hyperparameters: Collection[str],
     forced_channels: Sequence[str] = (),
     forced_hyperparameters: Sequence[str] = (),
 ) -> JobArguments:

@@ -60,14 +60,22 @@ def models(json: Json = False) -> None:
 
 def deploy(
     model: Annotated[
-        str, typer.Argument(help="A job, a model, or the path of a model.tar.gz.", autocompletion=names.model_or_job)
+        str,
+        typer.Argument(
+            metavar="JOB|MODEL",
+            help="A job, a model, or the path of a model.tar.gz.",
+            autocompletion=names.model_or_job,
+        ),
     ],
     name: Annotated[
-        str | None, typer.Option("--name", "-n", help="The endpoint's name.", show_default="the model and the time")
+        str | None,
+        typer.Option(
+            "--name", "-n", metavar="NAME", help="The endpoint's name.", show_default="the model and the time"
+        ),
     ] = None,
     algorithm: Annotated[
         str,
-        typer.Option(help="Whose model a bare model.tar.gz holds.", autocompletion=names.algorithm),
+        typer.Option(metavar="NAME", help="Whose model a bare model.tar.gz holds.", autocompletion=names.algorithm),
     ] = "blazingtext",
     json: Json = False,
 ) -> None:
@@ -101,7 +109,10 @@ def deploy(
 
 def endpoints(
     name: Annotated[
-        str | None, typer.Argument(help="Show this one in full.", autocompletion=names.endpoint, show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="Show this one in full.", autocompletion=names.endpoint, show_default=False
+        ),
     ] = None,
     url: Annotated[bool, typer.Option("--url", help="Print the endpoint's address alone, as for curl.")] = False,
     json: Json = False,
@@ -156,7 +167,7 @@ def predict(
         ),
     ],
     texts: Annotated[
-        list[str] | None, typer.Argument(metavar="TEXT...", help="What to ask, each an instance.", show_default=False)
+        list[str] | None, typer.Argument(metavar="TEXT", help="What to ask, each an instance.", show_default=False)
     ] = None,
     file: Annotated[
         Path | None,
@@ -165,7 +176,8 @@ def predict(
         ),
     ] = None,
     k: Annotated[
-        int | None, typer.Option("-k", help="So many labels each, the best first.", min=1, show_default=False)
+        int | None,
+        typer.Option("-k", metavar="N", help="So many labels each, the best first.", min=1, show_default=False),
     ] = None,
     content_type: Annotated[
         str | None,
@@ -180,8 +192,9 @@ def predict(
 ) -> None:
     """Ask an endpoint, or a model file directly.
 
-    Texts come from the arguments, a file or stdin, one a line. A text classifier knows words as they stood in its training
-    file: part them by spaces in the same way.
+    Texts come from the arguments, or one a line from a file or stdin. A text
+    classifier knows words as they stood in its training file: part them by
+    spaces in the same way.
 
     Examples:
 
@@ -226,8 +239,8 @@ def predict(
 
 
 def delete(
-    kind: Annotated[Kind, typer.Argument(help="What it is.", case_sensitive=False)],
-    name: Annotated[str, typer.Argument(help="Its name.", autocompletion=names.anything)],
+    kind: Annotated[Kind, typer.Argument(metavar="endpoint|model|job", help="What it is.", case_sensitive=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name.", autocompletion=names.anything)],
     json: Json = False,
 ) -> None:
     """Delete an endpoint, a model's record or a training job's record.
@@ -299,7 +312,7 @@ def _ask(platform: Platform, target: str, body: bytes, content_type: str, accept
             return bytes(said["Body"].read())
     from wildsage.platform.artifacts import open_model
 
-    model_data, image = _model_of(platform, target, "blazingtext")
+    model_data, _ = _model_of(platform, target, "blazingtext")
     folder = open_model(model_data)
     command = [sys.executable, "-m", "wildsage.runtime.predict", "--model", str(folder)]
     command += ["--content-type", content_type, "--accept", accept]

@@ -1,4 +1,4 @@
-"""How the commands print: colour and tables on a terminal, plain lines elsewhere, one JSON value where --json was given.
+"""How the commands print: colour and tables on a terminal, plain lines elsewhere, one JSON value for --json.
 
 Answers go to stdout, everything said on the way to stderr, so that stdout can be piped on.
 """
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 COLOURS = {
     "Completed": "green",
     "InService": "green",
-    "good": "green",
+    "ok": "green",
+    "yes": "green",
     "Failed": "red",
-    "bad": "red",
+    "problem": "red",
     "Stopped": "yellow",
     "Stopping": "yellow",
-    "optional": "yellow",
 }
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from wildsage.cli import show
 from wildsage.cli.training import Json
@@ -17,8 +15,8 @@ if TYPE_CHECKING:
 def quickstart(json: Json = False) -> None:
     """Train a classifier on real reviews, serve it, ask it over HTTP, and show what happened.
 
-    Needs no data and no network. The endpoint is deleted at the end; the job and its model file stay, so that you can go on
-    with them.
+    Needs no data of yours and no network. The endpoint is deleted at the end;
+    the job and its model file stay, so that you can go on with them.
 
     Examples:
 
@@ -47,7 +45,7 @@ def quickstart(json: Json = False) -> None:
 def doctor(json: Json = False) -> None:
     """Say what this machine has for Wildsage, and what to do about what is missing.
 
-    Exits with 1 if something is so wrong that jobs or endpoints will fail.
+    Exits with 1 where something is so wrong that jobs or endpoints will fail.
 
     Examples:
 
@@ -109,9 +107,8 @@ class _Live(_Silent):
             self.status.stop()
         self.console.print(f"[green]✓[/green] [bold]{title:<8}[/bold] [cyan]{seconds:5.1f} s[/cyan]  {result}")
         if self.accuracies:
-            self.console.print(
-                f"                    [dim]{sparkline(self.accuracies)}  accuracy on the validation reviews by epoch[/dim]"
-            )
+            curve = f"{sparkline(self.accuracies)}  accuracy on the validation reviews, epoch by epoch"
+            self.console.print(f"{'':20}[dim]{curve}[/dim]")
             self.accuracies = []
 
     def epoch(self, number: int, asked: int, validation_accuracy: float) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,7 +19,10 @@ ENDED = ("Completed", "Failed", "Stopped")
 
 def algorithms(
     name: Annotated[
-        str | None, typer.Argument(help="Show this one in full.", autocompletion=names.algorithm, show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="Show this one in full.", autocompletion=names.algorithm, show_default=False
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -53,7 +54,7 @@ def algorithms(
         return
     listed.sort(key=lambda each: each.name not in here)
     rows = [
-        (each.name, "yes" if each.name in here else "not yet", ", ".join(each.tasks).replace("_", " "))
+        (each.name, "yes" if each.name in here else "no", ", ".join(each.tasks).replace("_", " "))
         for each in listed
     ]
     show.table(("Algorithm", "Here", "For"), rows, empty="none")
@@ -61,12 +62,15 @@ def algorithms(
 
 def train(
     algorithm: Annotated[
-        str, typer.Argument(help="An algorithm's name; see `wildsage algorithms`.", autocompletion=names.algorithm)
+        str,
+        typer.Argument(
+            metavar="ALGORITHM", help="An algorithm's name; see `wildsage algorithms`.", autocompletion=names.algorithm
+        ),
     ],
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAME=PATH|NAME=VALUE...",
+            metavar="NAME=PATH|NAME=VALUE",
             help="Channels as NAME=PATH (a file, a folder, a URL), hyperparameters as NAME=VALUE.",
             show_default=False,
         ),
@@ -86,7 +90,8 @@ def train(
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", "-n", help="The job's name.", show_default="the algorithm and the time")
+        str | None,
+        typer.Option("--name", "-n", metavar="NAME", help="The job's name.", show_default="the algorithm and the time"),
     ] = None,
     output: Annotated[
         str | None,
@@ -100,15 +105,17 @@ def train(
 ) -> None:
     """Train a model.
 
-    Shows the log while the job runs. The job does not depend on this command: after Ctrl-C, or with --detach, it goes on
-    by itself; follow it with `wildsage logs -f`.
+    Shows the log while the job runs. The job does not depend on this command:
+    after Ctrl-C, or with --detach, it goes on by itself, and `wildsage logs -f`
+    follows it.
 
     Examples:
 
     \b
       wildsage train blazingtext train=train.txt mode=supervised
-      wildsage train blazingtext train=train.txt validation=val.txt mode=supervised epochs=10 early_stopping=true
-      wildsage train blazingtext train=corpus.txt mode=skipgram vector_dim=200 --name vectors --detach
+      wildsage train blazingtext train=train.txt validation=val.txt \\
+          mode=supervised epochs=10 early_stopping=true --name reviews
+      wildsage train blazingtext train=train.txt mode=supervised --detach
     """
     from wildsage.cli.arguments import required, sort_out
     from wildsage.contract import builtins
@@ -150,7 +157,8 @@ def train(
 
 def jobs(
     name: Annotated[
-        str | None, typer.Argument(help="Show this job in full.", autocompletion=names.job, show_default=False)
+        str | None,
+        typer.Argument(metavar="NAME", help="Show this job in full.", autocompletion=names.job, show_default=False),
     ] = None,
     status: Annotated[
         str | None,
@@ -158,7 +166,7 @@ def jobs(
             help="Only those that are InProgress, Completed, Failed, Stopping or Stopped.", show_default=False
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1, max=100)] = 20,
+    limit: Annotated[int, typer.Option(metavar="N", help="How many, the newest first.", min=1, max=100)] = 20,
     json: Json = False,
 ) -> None:
     """List training jobs, the newest first, or show one in full.
@@ -195,7 +203,9 @@ def jobs(
 
 
 def logs(
-    name: Annotated[str, typer.Argument(help="A job or an endpoint.", autocompletion=names.job_or_endpoint)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A job or an endpoint.", autocompletion=names.job_or_endpoint)
+    ],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job or endpoint has ended.")] = False,
     json: Json = False,
 ) -> None:
@@ -222,7 +232,7 @@ def logs(
 
 
 def stop(
-    name: Annotated[str, typer.Argument(help="A training job.", autocompletion=names.job)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A training job.", autocompletion=names.job)],
     json: Json = False,
 ) -> None:
     """Stop a training job. It keeps the best model it has so far.
@@ -262,10 +272,12 @@ def _describe(built_in: BuiltIn, *, available: bool) -> None:
     if not available:
         show.line("Its contract is known, but it is not part of this installation yet.")
     show.line("\nHyperparameters")
-    rows = []
+    modes = {mode for each in built_in.hyperparameters if each.name == "mode" for mode in each.choices}
+    rows: list[tuple[Any, ...]] = []
     for each in built_in.hyperparameters:
         default = "required" if each.required else each.default
-        rows.append((each.name, each.type, each.allowed(), default, each.meaning, ", ".join(each.applies_to)))
+        some = () if modes <= set(each.applies_to) else each.applies_to
+        rows.append((each.name, each.type, each.allowed(), default, each.meaning, ", ".join(some)))
     show.table(("Name", "Type", "Range", "Default", "Meaning", "For"), rows, empty="none")
     show.line("\nChannels")
     rows = [
@@ -284,7 +296,7 @@ def _describe(built_in: BuiltIn, *, available: bool) -> None:
 
 
 def _watch(platform: Platform, job: str, *, quiet: bool) -> None:
-    """Show the log until the job has ended, under a bar on a terminal. quiet: to stderr, since stdout waits for JSON."""
+    """Show the log until the job has ended; a bar below it on a terminal. quiet: to stderr, stdout waits for JSON."""
     if quiet or not show.on_terminal():
         for text in platform.follow_training_log(job):
             (show.say if quiet else show.line)(text)

@@ -1,4 +1,4 @@
-"""Real data that comes with the package, so that a first training needs no download. Origins: ORIGIN.md beside this file."""
+"""Real data that comes with the package: a first training needs no download. Origins: ORIGIN.md beside this file."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def reviews() -> list[Review]:
 def split(rows: list[Review]) -> Split:
     """Deal rows out by a hash of their text: 80 % train, 10 % validation, 10 % held out, each in a shuffled order.
 
-    The same row falls into the same part on every machine and in any order of rows, and a text that occurs twice cannot be
-    both trained on and judged by.
+    The same row falls into the same part on every machine and in any order of rows, and a text that occurs twice
+    cannot be both trained on and judged by.
     """
     from hashlib import blake2b
 
