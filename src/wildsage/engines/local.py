@@ -36,10 +36,12 @@ class LocalEngine(Engine):
     def start(self, specification: Specification) -> None:
         """Start a supervisor, detached from this process; return once it holds the lock and has written the state.
 
-        Raises ClientError if the folder already has a live run or the address is taken, InternalServerError if the
-        supervisor cannot be started.
+        Raises ClientError if the folder has a live run, the address is taken or the command is empty,
+        InternalServerError if the supervisor cannot be started.
         """
         folder = specification.folder.absolute()
+        if not specification.command:
+            raise ClientError(f"the run {specification.name} has an empty command")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

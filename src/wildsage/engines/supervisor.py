@@ -213,8 +213,9 @@ class Supervisor:
             command = self._start()
         except (OSError, ValueError) as error:  # ValueError: a null byte in an argument
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            program = self.specification.command[0] if self.specification.command else ""
-            return Ending(Cause.NOT_STARTED, reason=f'ClientError: cannot start "{program}": {reason}')
+            return Ending(
+                Cause.NOT_STARTED, reason=f'ClientError: cannot start "{self.specification.command[0]}": {reason}'
+            )
         sent: tuple[Cause, str] | None = None
         kill_at: float | None = None
         warned: set[int] = set()
