@@ -27,6 +27,11 @@ class Model(ABC):
     def load(cls, folder: Path) -> Self:
         """Read a model from its folder; large arrays are mapped. Raises DataError for a file that is not one."""
 
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        """Whether a folder holds a model of this kind: by the names of files and a few first bytes, without loading."""
+        return False
+
     @abstractmethod
     def predict(self, instances: Sequence[Any], options: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Answer each instance with a value that JSON can hold.

@@ -1,0 +1,200 @@
+"""Write contract/builtins/*.json and contract/registries.json from their sources.
+
+    python tools/make_builtins.py FACTS [IMAGE_URI_CONFIG]
+
+FACTS: a folder with one YAML file per built-in algorithm (public facts: names, ranges, defaults, metrics, formats).
+IMAGE_URI_CONFIG: the folder sagemaker/image_uri_config of the package sagemaker (Apache-2.0), for the registries.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CONTRACT = Path(__file__).parents[1] / "src" / "wildsage" / "contract"
+
+# Names that people type, beside those of the facts. A name is compared by its letters and digits alone.
+MORE_ALIASES = {
+    "blazingtext": ["blazing_text", "fastText"],
+    "forecasting-deepar": ["deep-ar"],
+    "ipinsights": ["IP Insights"],
+    "knn": ["k-nearest neighbours"],
+    "lda": ["latent Dirichlet allocation"],
+    "pca": ["principal component analysis"],
+    "randomcutforest": ["random-cut-forest"],
+    "xgboost": ["eXtreme Gradient Boosting"],
+}
+
+# What Wildsage adds to the contract.
+BEYOND_CONTRACT: dict[str, list[dict[str, Any]]] = {
+    "blazingtext": [
+        {
+            "name": "seed",
+            "type": "int",
+            "required": False,
+            "default": 0,
+            "minimum": 0,
+            "meaning": "start of the random numbers; with one thread, equal seeds give equal models",
+            "beyond_contract": True,
+        }
+    ]
+}
+
+# Regexes that leave a word open, and the word that Wildsage writes there.
+OPEN_WORDS = [
+    (r"\S+_objective", "loss_objective"),
+    (r"binary_f_\S+", "binary_f_1.000"),
+    (r"macro_f_\S+", "macro_f_1.000"),
+    (r"top_k_accuracy_\S+", "top_k_accuracy_3"),
+]
+
+KEPT_HYPERPARAMETER_FIELDS = ("choices", "special_values", "applies_to", "aliases", "pattern", "required_if", "note")
+KEPT_CHANNEL_FIELDS = ("name", "required", "meaning", "content_types", "input_modes", "attribute_names", "variant")
+KEPT_TUNABLE_FIELDS = ("name", "kind", "min", "max", "values", "scale", "applies_to")
+
+
+def main(facts: Path, image_uri_config: Path | None) -> None:
+    folder = CONTRACT / "builtins"
+    folder.mkdir(exist_ok=True)
+    names = []
+    for path in sorted(facts.glob("*.yaml")):
+        fact = yaml.safe_load(path.read_text("utf-8"))
+        if "hyperparameters" not in fact:
+            continue
+        names.append(fact["name"])
+        write(folder / f"{fact['name']}.json", built_in(fact), one_line=False)
+    if image_uri_config is not None:
+        write(CONTRACT / "registries.json", registries(names, image_uri_config), one_line=True)
+
+
+def write(path: Path, value: Any, *, one_line: bool) -> None:
+    # One row a line: a diff then shows what changed, and the file stays small.
+    if one_line:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    else:
+        text = "{\n" + ",\n".join(f" {json.dumps(key)}: {rows(entry)}" for key, entry in value.items()) + "\n}"
+    path.write_text(text + "\n", "utf-8")
+
+
+def rows(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n" + ",\n".join("  " + json.dumps(row, ensure_ascii=False, allow_nan=False) for row in value) + "\n ]"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def built_in(fact: dict[str, Any]) -> dict[str, Any]:
+    name = fact["name"]
+    aliases = [alias for alias in fact["aliases"] if "(" not in alias] + MORE_ALIASES.get(name, [])
+    known = {hyperparameter["name"] for hyperparameter in BEYOND_CONTRACT.get(name, [])} & set(fact["hyperparameters"])
+    if known:
+        raise SystemExit(f"{name}: {known} is in the contract, not beyond it")
+    return {
+        "name": name,
+        "aliases": aliases,
+        "versions": [str(version) for version in fact["image_versions"]],
+        "version_aliases": {"latest": fact.get("version_aliases", {}).get("latest", "1")},
+        "tasks": fact["tasks"],
+        "hyperparameters": [hyperparameter(key, row) for key, row in fact["hyperparameters"].items()]
+        + BEYOND_CONTRACT.get(name, []),
+        "container_only_hyperparameters": [
+            hyperparameter(key, row) for key, row in fact.get("container_only_hyperparameters", {}).items()
+        ],
+        "tunable": [keep(row, KEPT_TUNABLE_FIELDS) for row in fact["tunable"]],
+        "metrics": [metric(row, name) for row in fact["metrics"]],
+        "channels": [channel(row) for row in fact["channels"]],
+        "request_types": fact["inference"]["request_content_types"],
+        "response_types": fact["inference"]["response_content_types"],
+        "examples": fact["inference"]["examples"],
+        "incremental_training": bool(fact["incremental_training"]["supported"]),
+        "label_position": fact["label_position"],
+        "sources": fact["sources"],
+    }
+
+
+def keep(row: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
+    # JSON knows no infinity, and a bound at infinity is none.
+    return {field: row[field] for field in fields if field in row and row[field] not in (float("inf"), float("-inf"))}
+
+
+def hyperparameter(name: str, row: dict[str, Any]) -> dict[str, Any]:
+    default = row.get("default")
+    if default == float("inf"):
+        default = "inf"  # as a hyperparameter's text; JSON has no infinity
+    entry = {"name": name, "type": row["type"], "required": row["required"], "default": default}
+    limits = row.get("range", {})
+    for bound in ("min", "max"):
+        if bound in limits and limits[bound] not in (float("inf"), float("-inf")):
+            entry[f"{bound}imum"] = limits[bound]
+            if not limits.get(f"{bound}_inclusive", True):
+                entry[f"{bound}imum_inclusive"] = False
+    return entry | keep(row, KEPT_HYPERPARAMETER_FIELDS) | {"meaning": row["meaning"]}
+
+
+def channel(row: dict[str, Any]) -> dict[str, Any]:
+    kept = keep(row, KEPT_CHANNEL_FIELDS)
+    # Facts of a type's parameters belong to the type: "text/csv;label_size=0" is asked for as text/csv.
+    return kept | {"distributions": row["s3_data_distribution"]["allowed"]}
+
+
+def metric(row: dict[str, Any], algorithm: str) -> dict[str, Any]:
+    regex = row["regex"] or row.get("suggested_regex")
+    line = template(regex, algorithm) if regex else None
+    return {
+        "name": row["name"],
+        "regex": regex,
+        "published": row["regex"] is not None,
+        "line": line,
+        "direction": row["direction"],
+        "objective": row["objective"],
+        "meaning": row["meaning"],
+    }
+
+
+def template(regex: str, algorithm: str) -> str:
+    """The log line that a regex was made for, with {host}, {epoch} and {value} in it."""
+    line = regex
+    for pattern, word in OPEN_WORDS:
+        line = line.replace(pattern, word)
+    line = line.replace(r"host=\S+", "host={host}").replace(r"epoch=\S+", "epoch={epoch}")
+    line = line.replace(r"batch=\S+", "batch=0").replace(r"Epoch\S*", "Epoch[{epoch}]")
+    line = line.replace(r".*\[[0-9]+\].*", "[{epoch}]")
+    line = line.replace(r"(\S+)", "{value}").replace(r"(\S*)", "{value}")
+    line = line.replace(r"\({value}\)", "({value})")
+    example = line.replace("{host}", "algo-1").replace("{epoch}", "3").replace("{value}", "0.125")
+    match = re.search(regex, example)
+    if "\\" in line or match is None or match[1] != "0.125":
+        raise SystemExit(f"{algorithm}: no log line could be made for {regex!r}: {line!r}")
+    return line
+
+
+def registries(names: list[str], folder: Path) -> dict[str, Any]:
+    """Which account holds which repository in which region; regions with equal accounts are written once."""
+    groups: list[dict[str, str]] = []
+    repositories: dict[str, Any] = {}
+    for name in names:
+        config = json.loads((folder / f"{name}.json").read_text("utf-8"))
+        versions = config["versions"] if "versions" in config else config["training"]["versions"]
+        for version, entry in versions.items():
+            accounts = dict(sorted(entry["registries"].items()))
+            if accounts not in groups:
+                groups.append(accounts)
+            tag = "-".join([version, *entry.get("processors", []), *entry.get("py_versions", [])])
+            repository = repositories.setdefault(entry["repository"], {"algorithm": name, "versions": {}})
+            repository["versions"][version] = {"tag": tag, "accounts": groups.index(accounts)}
+    return {
+        "source": "package sagemaker 2.257.7, image_uri_config/*.json, condensed by tools/make_builtins.py",
+        "licence": "Apache-2.0, Copyright Amazon.com, Inc. or its affiliates",
+        "accounts": groups,
+        "repositories": repositories,
+    }
+
+
+if __name__ == "__main__":
+    if not 2 <= len(sys.argv) <= 3:
+        raise SystemExit(__doc__)
+    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) == 3 else None)
