@@ -11,7 +11,8 @@ import os
 import secrets
 import struct
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,19 +25,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAGIC, VERSION = 793712314, 12
-OLDEST_VERSION = 11  # the same file, but its supervised models know no character n-grams, whatever it says of them
+OLDEST_VERSION = 11  # the same, but its supervised models have no character n-grams, whatever their settings say
 SUPERVISED = 3
 
 HEAD = struct.Struct("<ii")
 SETTINGS = struct.Struct("<12id")
 DICTIONARY = struct.Struct("<iiiqq")
 ENTRY = struct.Struct("<xqb")  # after the word
-SHAPE = struct.Struct("<?qq")
+SHAPE = struct.Struct("<Bqq")
 ENTRIES_START = HEAD.size + SETTINGS.size + DICTIONARY.size
 
 PAGE_BYTES = 4096
 CHUNK_BYTES = 16 << 20
-WORTHWHILE_HOLE_BYTES = 4 * PAGE_BYTES  # a shorter gap between rows is written as zeros: a system call costs as much
+# A shorter gap between rows is written as zeros: a system call costs as much.
+WORTHWHILE_HOLE_BYTES = 4 * PAGE_BYTES
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ class FastTextSettings:
 class FastTextFile:
     """What a .bin holds; V words, C labels, dim columns.
 
-    entries: uint8, the dictionary's entries as they lie in the file, words first. places: int64 (V + C,), where each begins.
-    counts: int64 (V + C,). tokens: how many the trainer read.
+    tokens: how many the trainer read. entries: uint8, the dictionary's entries as they lie in the file, words first.
+    places: int64 (V + C,), where each begins. counts: int64 (V + C,), how often each was seen.
     word_rows: float32 (V, dim). bucket_rows: float32 (R, dim). bucket_ids: int64 (R,), ascending, the buckets that have
     a row, every other being zero; None: all have one, in order. output: float32 (C, dim).
     Arrays from a file are mapped, read-only, and need not be aligned.
@@ -131,7 +133,7 @@ class _Reader:
     def unpack(self, form: struct.Struct, what: str) -> tuple[int, ...]:
         if self.at + form.size > self.data.size:
             raise self.wrong(f"the file is cut off: it ends within {what}", self.data.size)
-        values = form.unpack_from(self.data, self.at)
+        values = form.unpack_from(self.data.data, self.at)
         self.at += form.size
         return values
 
@@ -140,15 +142,20 @@ class _Reader:
         size, words, labels, tokens, pruned = self.unpack(DICTIONARY, "the sizes of its dictionary")
         sizes_at = self.at - DICTIONARY.size
         if pruned >= 0:
-            raise self.wrong("a quantised model (.ftz, pruned) is not supported yet: use the .bin it was made of", sizes_at)
+            raise self.wrong(
+                "a quantised model (.ftz, pruned) is not supported yet: use the .bin it was made of", sizes_at
+            )
         if words < 0 or labels < 1 or size != words + labels:
-            raise self.wrong(f"a dictionary of {size} entries with {words} words and {labels} labels cannot be", sizes_at)
+            raise self.wrong(
+                f"a dictionary of {size} entries with {words} words and {labels} labels cannot be", sizes_at
+            )
         if size > (self.data.size - self.at) // ENTRY.size:
             raise self.wrong(f"{size} dictionary entries do not fit into {self.data.size} bytes", sizes_at)
         places, counts = np.empty(size, np.int64), np.empty(size, np.int64)
-        end, fault = scan_entries(self.data, self.at, words, places, counts)
+        stopped, fault = scan_entries(self.data, self.at, words, places, counts)
+        end = int(stopped)
         if fault == 1:
-            raise self.wrong("the file is cut off: it ends within a dictionary entry", end)
+            raise self.wrong(f"the file is cut off: it ends within the entry that begins at byte {end}", self.data.size)
         if fault == 2:
             raise self.wrong("a dictionary entry is of the wrong kind: words come first, then labels", end)
         start, self.at = self.at, end
@@ -165,14 +172,16 @@ class _Reader:
         if magic != MAGIC:
             raise self.wrong("not a model of fastText: the file begins otherwise", 0)
         if not OLDEST_VERSION <= version <= VERSION:
-            raise self.wrong(f"version {version} of fastText's format is not supported: {OLDEST_VERSION} or {VERSION}", 4)
+            raise self.wrong(
+                f"version {version} of fastText's format is not supported: {OLDEST_VERSION} or {VERSION}", 4
+            )
         start = self.at
         values = self.unpack(SETTINGS, "its settings")
         settings = FastTextSettings(*values)
         if settings.model != SUPERVISED:
             raise self.wrong("word vectors, not a classifier: only a supervised model can be loaded here", start + 28)
         if version < 12:
-            settings = FastTextSettings(*values[:9], 0, 0, *values[11:])
+            settings = replace(settings, minn=0, maxn=0)
         ranges = {
             "dim": (1, 1 << 24),
             "word_ngrams": (0, BLOCK),
@@ -191,7 +200,7 @@ class _Reader:
     def read_rows(self, what: str, rows: int, dim: int) -> NDArray[np.float32]:
         start = self.at
         quantised, m, n = self.unpack(SHAPE, f"the shape of its {what} rows")
-        if what == "input" and self.data[start]:  # the flag before the output rows means nothing in a dense model
+        if what == "input" and quantised:  # the flag before the output rows means nothing in a dense model
             raise self.wrong("a quantised model (.ftz) is not supported yet: use the .bin it was made of", start)
         if (m, n) != (rows, dim):
             raise self.wrong(f"its {what} rows are {m} x {n}, where the dictionary asks for {rows} x {dim}", start + 1)
@@ -236,26 +245,27 @@ def _fill(descriptor: int, model: FastTextFile) -> None:
         + SETTINGS.pack(*astuple(settings))
         + DICTIONARY.pack(words + labels, words, labels, model.tokens, -1)
         + model.entries.tobytes()
-        + SHAPE.pack(False, words + settings.bucket, settings.dim)
+        + SHAPE.pack(0, words + settings.bucket, settings.dim)
     )
     words_at = len(head)
     buckets_at = words_at + 4 * words * settings.dim
     output_at = buckets_at + 4 * settings.bucket * settings.dim
     _write_at(descriptor, head, 0)
     for row, block in _chunks(model.word_rows):
-        _write_at(descriptor, block, words_at + 4 * settings.dim * row)
+        _write_at(descriptor, block.data.cast("B"), words_at + 4 * settings.dim * row)
     if model.bucket_ids is None:
-        pieces = ((row, block) for row, block in _chunks(model.bucket_rows, PAGE_BYTES * 16) if block.any())
+        pieces = _chunks(model.bucket_rows, WORTHWHILE_HOLE_BYTES)
     else:
         pieces = _runs(model.bucket_ids, model.bucket_rows)
     for row, block in pieces:
-        _write_at(descriptor, block, buckets_at + 4 * settings.dim * row)
-    tail = SHAPE.pack(False, labels, settings.dim) + model.output.astype("<f4").tobytes()
+        if block.any():
+            _write_at(descriptor, block.data.cast("B"), buckets_at + 4 * settings.dim * row)
+    tail = SHAPE.pack(0, labels, settings.dim) + model.output.astype("<f4").tobytes()
     _write_at(descriptor, tail, output_at)
 
 
-def _write_at(descriptor: int, data: bytes | NDArray[np.float32], at: int) -> None:
-    rest = memoryview(data).cast("B") if len(data) else memoryview(b"")
+def _write_at(descriptor: int, data: bytes | memoryview, at: int) -> None:
+    rest = memoryview(data)
     while rest.nbytes:  # a single call writes 2 GB at most
         written = os.pwrite(descriptor, rest, at)
         rest, at = rest[written:], at + written
@@ -280,7 +290,7 @@ def _runs(ids: NDArray[np.int64], rows: NDArray[np.float32]) -> Iterator[tuple[i
     gap, step = 1 + WORTHWHILE_HOLE_BYTES // row_bytes, max(1, CHUNK_BYTES // row_bytes)
     new_run = np.flatnonzero((np.diff(ids) > gap) | (np.diff(ids // step) > 0)) + 1
     bounds = [0, *new_run.tolist(), ids.size]
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         first, last = int(ids[start]), int(ids[end - 1])
         if last - first + 1 == end - start:
             yield first, np.ascontiguousarray(rows[start:end], "<f4")

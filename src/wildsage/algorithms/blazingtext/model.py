@@ -12,7 +12,7 @@ import numpy as np
 from wildsage.algorithms.base import Model
 from wildsage.algorithms.blazingtext import fasttext_file
 from wildsage.algorithms.blazingtext.fasttext_file import FastTextFile
-from wildsage.algorithms.blazingtext.kernels.predict import HIERARCHICAL, answer_texts, index_entries
+from wildsage.algorithms.blazingtext.kernels.predict import HIERARCHICAL, answer_texts, index_entries, scratch_size
 from wildsage.contract.errors import AlgorithmError, ClientError, DataError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model.bin"
 
-FLOAT, INTEGER = np.dtype(np.float32), np.dtype(np.int32)
+FLOAT, INTEGER, LONG = np.dtype(np.float32), np.dtype(np.int32), np.dtype(np.int64)
 
 
 class TextClassifier(Model):
@@ -51,6 +51,7 @@ class TextClassifier(Model):
                 self._tree = label_tree(file.label_counts())
             except ValueError as error:
                 raise DataError(str(error), file=path) from error
+        self._scratch_size = scratch_size(settings.word_ngrams, len(self.labels), settings.dim)
         orders = np.array([settings.word_ngrams, settings.minn, settings.maxn, settings.bucket], np.int64)
         self._arguments = (
             self._slots,
@@ -103,7 +104,7 @@ class TextClassifier(Model):
         if not labels:
             raise AlgorithmError("a classifier needs a label")
         if bucket_ids.size and not (
-            0 <= bucket_ids[0] and bucket_ids[-1] < settings.bucket and bool((np.diff(bucket_ids) > 0).all())
+            bucket_ids[0] >= 0 and bucket_ids[-1] < settings.bucket and bool((np.diff(bucket_ids) > 0).all())
         ):
             raise AlgorithmError(f"bucket_ids must ascend within 0 and {settings.bucket - 1}")
         packed = [
@@ -144,13 +145,16 @@ class TextClassifier(Model):
         path = find_file(folder)
         if path is None:
             found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-            raise DataError(f"no {MODEL_FILE}, nor one other .bin; it holds: {', '.join(found) or 'nothing'}", file=folder)
+            raise DataError(
+                f"no {MODEL_FILE}, nor just one other .bin, but {', '.join(found) or 'nothing'}", file=folder
+            )
         return cls(fasttext_file.read(path), path)
 
     def predict(self, instances: Sequence[Any], options: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Answer texts, each with {"label": [...], "prob": [...]}, best first.
 
-        instances: str. options: "k", how many labels, an integer from 1 (1 if it is left out; all, if it is above their number).
+        instances: str. options: "k", how many labels: an integer from 1 on, above their number as good as their number;
+        1 if it is left out.
         A text without a single feature, which takes a model that never saw a line end, has no label, as in fastText.
         Raises ClientError with the instance's number.
         """
@@ -168,7 +172,7 @@ class TextClassifier(Model):
         except UnicodeEncodeError:  # half of a surrogate pair, which JSON can smuggle in
             data = text.encode("utf-8", "surrogatepass")
         ids, probabilities = np.empty(number * k, INTEGER), np.empty(number * k, FLOAT)
-        failed = answer_texts(data, *self._arguments, k, ids, probabilities)
+        failed = answer_texts(data, *self._arguments, k, np.empty(self._scratch_size, LONG), ids, probabilities)
         if failed >= 0:
             raise ClientError(f"instance {failed}: the model's answer is not a number; its rows are not finite")
         labels, found, probable = self.labels, ids.tolist(), probabilities.tolist()
@@ -225,9 +229,9 @@ def find_file(folder: Path) -> Path | None:
 
 
 def label_tree(counts: NDArray[np.int64]) -> NDArray[np.int32]:
-    """The Huffman tree of fastText's hierarchical softmax: int32 (C - 1, 2), left and right of the inner nodes C, C + 1, …
+    """The Huffman tree of fastText's hierarchical softmax: int32 (C - 1, 2), the children of inner nodes C, C + 1, …
 
-    counts: int64 (C,), by descending count. Raises ValueError for counts that a tree cannot be built from.
+    counts: int64 (C,), by descending count; a node below C is a label. Raises ValueError for what are no counts.
     Source: facebookresearch/fastText, src/loss.cc (buildTree); it merges from two queues, leaves from the last on.
     """
     weights: list[int] = counts.tolist()

@@ -6,7 +6,7 @@ Source: facebookresearch/fastText, src/dictionary.cc (hash, addWordNgrams, compu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Bytes = bytes | NDArray[np.uint8]
+    Integer = int | np.integer[Any]
 
 EOS = b"</s>"
 EOS_HASH = np.uint32(3617362777)  # of EOS, which stands for the end of a line
@@ -28,13 +29,13 @@ OPENING, CLOSING = np.uint8(ord("<")), np.uint8(ord(">"))
 
 
 @kernel
-def hash_byte(h: np.uint32, byte: np.uint8) -> np.uint32:
+def hash_byte(h: np.uint32, byte: Integer) -> np.uint32:
     """One step of FNV-1a; the byte is taken as signed, so one from 128 up flips the upper bits as well."""
     return np.uint32((h ^ np.uint32(np.int8(byte))) * FNV_PRIME)
 
 
 @kernel
-def hash_word(data: Bytes, start: int, end: int) -> np.uint32:
+def hash_word(data: Bytes, start: Integer, end: Integer) -> np.uint32:
     """The hash of data[start:end]."""
     h = FNV_BASIS
     for i in range(start, end):

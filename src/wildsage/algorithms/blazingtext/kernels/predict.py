@@ -21,7 +21,7 @@ from wildsage.algorithms.kernel import kernel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from wildsage.algorithms.blazingtext.ngrams import Bytes
+    from wildsage.algorithms.blazingtext.ngrams import Bytes, Integer
 
 # Codes of fastText's losses, src/args.h.
 HIERARCHICAL, NEGATIVE, SOFTMAX, ONE_VS_ALL = 1, 2, 3, 4
@@ -33,13 +33,13 @@ LEAST_SCORE = np.float32(np.log(1e-5))
 ONE, HALF_WORD, LOW = np.uint64(1), np.uint64(32), np.uint64(0xFFFFFFFF)
 
 # fastText reads its sigmoid from a table, and so its models' answers are the table's.
-SIGMOID = (1 / (1 + np.exp(-(np.arange(SIGMOID_BINS + 1) * (2 * SIGMOID_REACH) / SIGMOID_BINS - SIGMOID_REACH)))).astype(
-    np.float32
-)
+SIGMOID = (
+    1 / (1 + np.exp(-(np.arange(SIGMOID_BINS + 1) * (2 * SIGMOID_REACH) / SIGMOID_BINS - SIGMOID_REACH)))
+).astype(np.float32)
 
 
 class Dictionary(NamedTuple):
-    """Words and labels, and where each is. Shapes: see `index_entries`; words: how many entries are words; eos: its id."""
+    """Words and labels, and where each is; shapes: see index_entries. words: how many come first. eos: id of "</s>"."""
 
     slots: NDArray[np.uint64]
     entries: NDArray[np.uint8]
@@ -71,7 +71,7 @@ class Rows(NamedTuple):
 @kernel
 def scan_entries(
     data: NDArray[np.uint8], start: int, words: int, places: NDArray[np.int64], counts: NDArray[np.int64]
-) -> tuple[int, int]:
+) -> tuple[Integer, int]:
     """Find the entries of a .bin's dictionary: a word, a NUL, its count as int64, 0 for a word and 1 for a label.
 
     data: uint8, the file. start: where the entries begin. words: that many words come first, then the labels.
@@ -97,12 +97,12 @@ def scan_entries(
 
 
 @kernel
-def same(text: Bytes, start: int, end: int, entries: NDArray[np.uint8], place: int) -> bool:
+def same(text: Bytes, start: Integer, end: Integer, entries: NDArray[np.uint8], place: Integer) -> bool:
     """Whether text[start:end] is the entry at `place`; the text has no NUL, the entry ends with one."""
     for i in range(end - start):
         if text[start + i] != entries[place + i]:
             return False
-    return entries[place + end - start] == 0
+    return bool(entries[place + end - start] == 0)
 
 
 @kernel
@@ -144,7 +144,7 @@ def index_entries(entries: NDArray[np.uint8], places: NDArray[np.int64], slots: 
 
 
 @kernel
-def find(text: Bytes, start: int, end: int, h: np.uint32, dictionary: Dictionary) -> int:
+def find(text: Bytes, start: int, end: int, h: np.uint32, dictionary: Dictionary) -> Integer:
     """The id of text[start:end], whose hash is h, or -1."""
     slots = dictionary.slots
     mask = np.uint64(slots.size // 2 - 1)
@@ -163,10 +163,10 @@ def starts_as_label(text: Bytes, start: int, end: int) -> bool:
     """Whether an unknown word would be a label: those count for nothing."""
     if end - start < PREFIX.size:
         return False
-    for i in range(PREFIX.size):
-        if text[start + i] != PREFIX[i]:
-            return False
-    return True
+    same_bytes = 0
+    while same_bytes < PREFIX.size and text[start + same_bytes] == PREFIX[same_bytes]:
+        same_bytes += 1
+    return same_bytes == PREFIX.size
 
 
 @kernel
@@ -201,7 +201,13 @@ def push_buckets(features: Features, found: int, count: int, bucket_at: NDArray[
 
 @kernel
 def sum_features(
-    text: Bytes, start: int, end: int, dictionary: Dictionary, features: Features, rows: Rows, total: NDArray[np.float32]
+    text: Bytes,
+    start: int,
+    end: int,
+    dictionary: Dictionary,
+    features: Features,
+    rows: Rows,
+    total: NDArray[np.float32],
 ) -> int:
     """Sum the rows of all features of text[start:end], one line, into total, float32 (d,), and return their number.
 
@@ -221,7 +227,7 @@ def sum_features(
             at += 1
         if begin == at:
             h = EOS_HASH
-            id_ = dictionary.eos
+            id_: Integer = dictionary.eos
         else:
             id_ = find(text, begin, at, h, dictionary)
         going = h != EOS_HASH or (begin < at and not is_eos(text, begin, at))
@@ -233,7 +239,9 @@ def sum_features(
             number += 1
         if maxn > 0 and going:
             for first in range(at - begin + 2):
-                found = character_ngrams(text, begin, at, first, minn, maxn, bucket, features.buckets, buckets) - buckets
+                found = (
+                    character_ngrams(text, begin, at, first, minn, maxn, bucket, features.buckets, buckets) - buckets
+                )
                 number += found
                 buckets = push_buckets(features, found, buckets, rows.bucket_at)
                 if buckets >= BLOCK:
@@ -389,6 +397,11 @@ def pick_best(scores: NDArray[np.float32], ids: NDArray[np.int32], probabilities
             ids[i] = -1
 
 
+def scratch_size(word_ngrams: int, classes: int, dim: int) -> int:
+    """How many int64 answer_texts wants as scratch."""
+    return 4 * BLOCK + max(1, word_ngrams) + classes + 1 + (dim + 2 * classes + 2) // 2
+
+
 @kernel
 def answer_texts(
     text: Bytes,
@@ -403,25 +416,31 @@ def answer_texts(
     eos: int,
     loss: int,
     k: int,
+    scratch: NDArray[np.int64],
     ids: NDArray[np.int32],
     probabilities: NDArray[np.float32],
 ) -> int:
-    """Classify texts, which lie in one buffer with \\n between them.
+    """Classify texts, which lie in one buffer with \n between them.
 
-    ids: int32 (texts * k,), probabilities: float32 (texts * k,), filled: the k best labels of each text, best first, and
-    their probabilities; -1 where there is none. Returns -1, or the number of the first text whose answer is not a number.
+    word_bytes, bucket_bytes, output_bytes: float32 rows as uint8 (rows, 4 * d). In a mapped file they lie at any
+    address, which the processor does not mind, but each alignment would be a type, and a kernel, of its own.
+    orders: see Features. eos: id of "</s>". scratch: int64, of scratch_size, overwritten.
+    ids: int32 (texts * k,), probabilities: float32 (texts * k,), filled: the k best labels of each text, best first,
+    -1 where there is none. Returns -1, or the number of the first text whose answer is not a number.
     Bound by the fetch of a row a feature where the table is larger than the caches. It takes more parameters than a
-    kernel should, for a tuple of arrays costs 1 us a call to unpack.
+    kernel should, since a tuple of arrays costs more to unpack at each call.
     """
     output = output_bytes.view(np.float32)
+    classes, dim = output.shape
     dictionary = Dictionary(slots, entries, word_bytes.shape[0], eos)
     rows = Rows(word_bytes.view(np.float32), bucket_bytes.view(np.float32), bucket_at)
+    growing_at, nodes_at = 4 * BLOCK, 4 * BLOCK + max(1, orders[0])
+    reals_at = nodes_at + classes + 1
     features = Features(
-        np.empty(2 * BLOCK, np.int64), np.empty(2 * BLOCK, np.int64), np.empty(max(1, orders[0]), np.uint64), orders
+        scratch[: 2 * BLOCK], scratch[2 * BLOCK : growing_at], scratch[growing_at:nodes_at].view(np.uint64), orders
     )
-    hidden, scores = np.empty(output.shape[1], np.float32), np.empty(output.shape[0], np.float32)
-    stack = scores.size + 1 if loss == HIERARCHICAL else 0
-    nodes, reached = np.empty(stack, np.int64), np.empty(stack, np.float32)
+    nodes, reals = scratch[nodes_at:reals_at], scratch[reals_at:].view(np.float32)
+    hidden, scores, reached = reals[:dim], reals[dim : dim + classes], reals[dim + classes :]
     start = 0
     for i in range(ids.size // k):
         end = start
