@@ -232,7 +232,8 @@ def _sniff(body: bytes) -> str:
             value = _ANY.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return JSON_LINES if _are_json_lines(body) else JSON
-        return JSON if _KEYS[0] in value else JSON_LINES
+        # A misspelt "instances" is to be named as one, not taken for a line.
+        return JSON if any(key == _KEYS[0] or nearest(key, _KEYS) for key in value) else JSON_LINES
     if start == b"[":
         try:
             _ANY.decode(body)
