@@ -136,8 +136,8 @@ def hyperparameter(name: str, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def channel(row: dict[str, Any]) -> dict[str, Any]:
-    kept = keep(row, KEPT_CHANNEL_FIELDS)
-    # Facts of a type's parameters belong to the type: "text/csv;label_size=0" is asked for as text/csv.
+    types = [re.sub(r" \(.*\)$", "", text) for text in row["content_types"]]
+    kept = keep(row, KEPT_CHANNEL_FIELDS) | {"content_types": list(dict.fromkeys(types))}
     return kept | {"distributions": row["s3_data_distribution"]["allowed"]}
 
 

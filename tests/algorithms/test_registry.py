@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tests.runtime.third_party import install
+
 from wildsage.algorithms import registry
 from wildsage.contract.errors import AlgorithmError, ClientError
 
@@ -46,7 +46,9 @@ def test_unknown_names_are_told_with_the_nearest(packages: Path) -> None:
 
 @pytest.mark.parametrize(("value", "reason"), [("nowhere:X", "cannot be imported"), ("json:loads", "not a subclass")])
 def test_a_broken_package_is_told_apart(packages: Path, value: str, reason: str) -> None:
-    (packages / "counting-1.0.dist-info" / "entry_points.txt").write_text(f"[wildsage.algorithms]\ncounting = {value}\n")
+    (packages / "counting-1.0.dist-info" / "entry_points.txt").write_text(
+        f"[wildsage.algorithms]\ncounting = {value}\n"
+    )
     with pytest.raises(AlgorithmError, match=reason):
         registry.get("counting")
 

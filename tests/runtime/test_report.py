@@ -52,7 +52,9 @@ def test_a_metric_stands_on_the_log_in_its_published_form(
     assert (record.name, record.value, record.epoch, record.timestamp) == ("validation:accuracy", 0.9721, 3, 1000.0)
 
 
-def test_a_metric_that_the_table_lacks_has_the_common_form(report: JobReporter, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_metric_that_the_table_lacks_has_the_common_form(
+    report: JobReporter, caplog: pytest.LogCaptureFixture
+) -> None:
     report.metric("validation:mse", 0.25)
     assert caplog.messages == ["#quality_metric: host=algo-1, validation mse <loss>=0.25"]
 
@@ -115,6 +117,13 @@ def test_a_resumed_job_counts_its_rate_from_where_it_began(
     clock.now += 5
     report.progress(950, 1000, unit="rows")
     assert caplog.messages == ["950 of 1,000 rows, 95 %, 10 rows/s, 5 s left"]
+
+
+def test_an_algorithm_may_know_better(report: JobReporter, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    report.progress(0, 1000, unit="rows")
+    clock.now += 5
+    report.progress(500, 1000, unit="rows", rows_per_second=250, seconds_left=2.0, seen=123_456, loss=math.nan)
+    assert caplog.messages == ["500 of 1,000 rows, 50 %, 250 rows/s, 2 s left, seen 123,456, loss nan"]
 
 
 def test_the_summary_grows(report: JobReporter, tmp_path: Path) -> None:

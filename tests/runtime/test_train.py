@@ -13,9 +13,9 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-
 from tests.runtime.third_party import environment, install, lay_out, start
 from tests.waiting import until
+
 from wildsage.contract.builtins import table
 from wildsage.contract.channels import Channel, InputMode
 from wildsage.contract.layout import Layout
@@ -183,6 +183,20 @@ def test_sigterm_saves_the_model_and_a_later_start_resumes(packages: Path, base:
     assert "resumed after 1 rounds" in output
     assert json.loads((base / "model" / "counts.json").read_text())["a"] == 6.0
     assert [record.epoch for record in read_metrics(base / "output" / "metrics.jsonl")] == [1, 2, 3]
+
+
+def test_a_stop_too_soon_for_a_model_is_no_failure(packages: Path, base: Path) -> None:
+    process = start(packages, lay_out(base, train="\n", rounds="3", behaviour="wait"))
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.endswith("waiting\n"):
+            break
+    process.send_signal(signal.SIGTERM)
+    code, output = finish(process)
+    assert code == 0, output
+    assert "Stopped without a model: no words" in output
+    assert not (base / "output" / "failure").exists()
+    assert not (base / "output" / "success").exists()
 
 
 def test_a_second_sigterm_ends_at_once(packages: Path, base: Path) -> None:

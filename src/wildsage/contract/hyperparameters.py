@@ -141,6 +141,8 @@ class Hyperparameters(BaseModel):
         problems = limit_problems(values)
         ready: dict[str, Any] = {}
         for name, value in values.items():
+            if isinstance(value, str) and len(value) > MAX_VALUE_LENGTH:
+                continue
             if name in fact_of:
                 try:
                     ready[name] = _native(value, fact_of[name])

@@ -159,10 +159,20 @@ def _progress_line(phase: _Phase, done: float, now: float, figures: dict[str, fl
     share = 100 * done / phase.total if phase.total > 0 else 100.0
     parts = [f"{count(done)} of {count(phase.total)} {phase.unit}", f"{share:.0f} %"]
     seconds = now - phase.started_s
-    if seconds > 0 and done > phase.first_done:
+    # An algorithm may know its rate and the time left better than we can tell from outside.
+    others = dict(figures)
+    rate, left = others.pop(f"{phase.unit}_per_second", None), others.pop("seconds_left", None)
+    if rate is None and seconds > 0 and done > phase.first_done:
         rate = (done - phase.first_done) / seconds
+    if rate is not None:
         parts.append(f"{count(rate)} {phase.unit}/s")
-        if done < phase.total:
-            parts.append(f"{duration((phase.total - done) / rate)} left")
-    parts += [f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items()]
+        if left is None and rate > 0:
+            left = (phase.total - done) / rate
+    if left is not None and done < phase.total:
+        parts.append(f"{duration(left)} left")
+    parts += [f"{name.replace('_', ' ')} {_figure(value)}" for name, value in others.items()]
     return ", ".join(parts)
+
+
+def _figure(value: float) -> str:
+    return count(value) if 10_000 <= abs(value) < math.inf else f"{value:.4g}"

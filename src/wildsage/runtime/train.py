@@ -68,7 +68,7 @@ def start_log() -> None:
 
 def run(name: str, layout: Layout, stop: Event) -> int:
     """Train `name` below a base folder; leave a success or a failure file and return the exit code."""
-    from wildsage.contract.errors import AlgorithmError
+    from wildsage.contract.errors import AlgorithmError, ClientError
     from wildsage.contract.failure import EXIT_FAILURE, EXIT_OK, classify, failure_text, write_failure, write_success
 
     try:
@@ -79,6 +79,10 @@ def run(name: str, layout: Layout, stop: Event) -> int:
         return EXIT_OK
     except (Exception, SystemExit) as error:  # an algorithm that calls exit has failed, too
         reason = failure_text(error)
+        if stop.is_set() and isinstance(error, ClientError):
+            # Stopped too soon for a model: what was asked for has happened.
+            log.info("Stopped without a model: %s", error)
+            return EXIT_OK
         if isinstance(classify(error), AlgorithmError):
             log.exception("%s", reason)
         else:
