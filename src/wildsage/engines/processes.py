@@ -33,15 +33,18 @@ class Process(NamedTuple):
 # --- listing
 
 
-def _boot() -> str:
-    """A text that changes with each start of the machine; start times in /proc count from it."""
+def boot() -> str:
+    """A text that changes with each start of the machine, "" if there is none to be had."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        if LINUX:
+            return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        answer = subprocess.run(["sysctl", "-n", "kern.boottime"], capture_output=True, text=True, check=False)
+        return answer.stdout.strip()
     except OSError:
         return ""
 
 
-def _from_proc(pid: int, boot: str) -> Process | None:
+def _from_proc(pid: int, since: str) -> Process | None:
     """Read /proc/PID/stat; its second field, the name, may hold anything, so fields count from the last bracket."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
@@ -50,7 +53,7 @@ def _from_proc(pid: int, boot: str) -> Process | None:
         return None
     fields = text[text.rindex(b")") + 2 :].split()
     dead = fields[0] in (b"Z", b"X", b"x")
-    return Process(pid, int(fields[1]), int(fields[2]), int(fields[3]), dead, f"{boot}:{int(fields[19])}")
+    return Process(pid, int(fields[1]), int(fields[2]), int(fields[3]), dead, f"{since}:{int(fields[19])}")
 
 
 def _from_ps(*selection: str) -> list[Process]:
@@ -76,15 +79,15 @@ def every_process() -> list[Process]:
     """All processes that this user may see."""
     if not LINUX:
         return _from_ps("-A")
-    boot = _boot()
+    since = boot()
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    return [process for process in (_from_proc(pid, boot) for pid in pids) if process is not None]
+    return [process for process in (_from_proc(pid, since) for pid in pids) if process is not None]
 
 
 def look_up(pid: int) -> Process | None:
     """The process with this pid, or None."""
     if LINUX:
-        return _from_proc(pid, _boot())
+        return _from_proc(pid, boot())
     found = _from_ps("-p", str(pid))
     return found[0] if found else None
 
