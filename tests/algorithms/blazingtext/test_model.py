@@ -81,8 +81,8 @@ def train(folder: Path, **settings: Any) -> tuple[Any, TextClassifier]:
 def assert_same_answers(theirs: Any, ours: TextClassifier, texts: list[str]) -> None:
     """Probabilities are equal to 0.00001, labels too, but for the order of those that are that near to each other.
 
-    The package adds 0.00001 to a probability where it takes a logarithm: to each, or in a label tree on each level (there
-    we do as it does). Two losses read the sigmoid from a table, and a sum at the edge of a cell may fall to either side.
+    The package adds 0.00001 to a probability where it takes a logarithm: to each, or in a label tree on each level
+    (there we do as it does). Two losses read a table of the sigmoid: a sum at a cell's edge may fall to either side.
     """
     loss = ours.file.settings.loss
     added = 0 if loss == HIERARCHICAL else 1e-5

@@ -43,9 +43,10 @@ WORTHWHILE_HOLE_BYTES = 4 * PAGE_BYTES
 
 @dataclass(frozen=True)
 class FastTextSettings:
-    """The arguments block of a .bin, in the file's order, with fastText's own codes and defaults for supervised models.
+    """The arguments block of a .bin, in its order, with fastText's own codes and defaults for supervised models.
 
-    loss: 1 hierarchical softmax, 2 negative sampling, 3 softmax, 4 one-vs-all. model: 1 cbow, 2 skip-gram, 3 supervised.
+    loss: 1 hierarchical softmax, 2 negative sampling, 3 softmax, 4 one-vs-all.
+    model: 1 cbow, 2 skip-gram, 3 supervised.
     Source: facebookresearch/fastText, src/args.h and src/args.cc.
     """
 
