@@ -3,7 +3,9 @@
 Beside the engine's own files the folder holds
 - record.json: what the run's hooks must know of the record, since they run in the supervisor's process
 - marks.json: the steps that were reached, [SecondaryStatus, epoch seconds] each
-- outcome.json: how it ended. Once it is there, the end is decided; whoever sees it first writes it into the record.
+- ending.json: how the command ended, from the moment when the hook that finishes was called
+- outcome.json: how the run ended. Once it is there, the end is decided, and whoever sees it first writes it into
+  the record
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,8 @@ from wildsage.platform.names import FOLDERS, Kind
 if TYPE_CHECKING:
     from wildsage.platform.records import Record
 
-CHARGE, MARKS, OUTCOME = "record.json", "marks.json", "outcome.json"
+CHARGE, MARKS, ENDING, OUTCOME = "record.json", "marks.json", "ending.json", "outcome.json"
+INPUTS = "inputs"  # of a transform job: its input files
 MODEL_LINK = "model"  # of an endpoint or a transform job: points to the unpacked model
 _LAST_LINES = 3
 
@@ -110,6 +113,28 @@ def read_marks(folder: Path) -> list[Mark]:
 def mark(folder: Path, secondary: str) -> None:
     """Note that the run has reached a step."""
     _write_json(folder / MARKS, [*read_marks(folder), (secondary, time.time())])
+
+
+def write_ending(folder: Path, ending: Ending) -> None:
+    _write_json(folder / ENDING, asdict(ending))
+
+
+def known_ending(folder: Path, seen: Ending) -> Ending:
+    """How the command ended, of a run whose supervisor is dead. seen: what its engine says.
+
+    A supervisor that died while it finished makes the run look lost; what the command did counts all the same.
+    """
+    values = _read_json(folder / ENDING)
+    if values is not None:
+        return Ending(**{**values, "cause": Cause(values["cause"])})
+    if seen.cause is Cause.LOST and seen.exit_code is not None:
+        return replace(seen, cause=Cause.EXITED, reason="")
+    return seen
+
+
+def forget_end(folder: Path) -> None:
+    """Make the folder ready for the same run once more."""
+    (folder / ENDING).unlink(missing_ok=True)
 
 
 def merged(old: list[Mark], new: list[Mark]) -> list[Mark]:

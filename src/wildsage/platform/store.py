@@ -333,6 +333,11 @@ def _migrate(connection: Connection, url: str) -> None:
         connection.execute(text("DELETE FROM alembic_version"))
         connection.execute(text("INSERT INTO alembic_version VALUES (:schema)"), {"schema": SCHEMA})
         return
+    _upgrade(connection, url)
+
+
+def _upgrade(connection: Connection, url: str) -> None:
+    version = _version(connection)
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory

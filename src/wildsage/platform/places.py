@@ -1,0 +1,32 @@
+"""Paths and URLs of requests, checked and made to mean the same to everyone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wildsage.platform.locations import missing, resolve
+
+
+def absolute(uri: str, home: Path) -> str:
+    """A path, or file://, as an absolute path: the caller's folder means nothing to a job. Other URLs as they are.
+
+    Raises ClientError for what is no location.
+    """
+    location = resolve(uri, home)
+    return str(location.path) if location.path is not None and not uri.startswith("s3://") else uri
+
+
+def local_path(uri: str, home: Path) -> Path | None:
+    """The path on this machine that the URI leads to; None for another store. Raises ClientError as `absolute`."""
+    return resolve(uri, home).path
+
+
+def check_source(uri: str, home: Path) -> None:
+    """Raise ClientError for an input on this machine that is not there. Other stores are asked when the job starts."""
+    location = resolve(uri, home)
+    path = location.path
+    if path is None or path.exists():
+        return
+    if location.prefix and path.parent.is_dir() and any(p.name.startswith(path.name) for p in path.parent.iterdir()):
+        return
+    raise missing(path)
