@@ -152,6 +152,7 @@ class Dispatcher:
         self._idle: deque[Worker] = deque()
         self._by_pid: dict[int, Worker] = {}
         self._turn_ends: asyncio.Handle | None = None
+        self._losses: deque[float] = deque()  # when workers were lost that have no replacement yet
         self._early_deaths = 0  # in a row, of workers that had answered nothing
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -218,6 +219,9 @@ class Dispatcher:
         """A worker has its model."""
         if worker.pid is not None:
             self._by_pid[worker.pid] = worker
+        if self._losses:
+            took_ms = (time.monotonic() - self._losses.popleft()) * 1000
+            logger.info("Worker %s is ready, %.0f ms after the loss of another", worker.pid, took_ms)
         self.when_ready()
 
     def worker_failed(self, reason: str) -> None:
@@ -232,6 +236,7 @@ class Dispatcher:
         if self._closing:
             return
         self.counters.replaced += 1
+        self._losses.append(time.monotonic())
         self._early_deaths = 0 if worker.answers else self._early_deaths + 1
         overdue = time.monotonic() - worker.since >= self.limits.answer_s
         alone = len(worker.held) == 1
@@ -279,7 +284,7 @@ class Dispatcher:
             logger.warning("Worker %d ended (%s) before it was ready", pid, how)
         else:
             served = f"after {worker.answers:,} answers in {time.monotonic() - worker.started:.1f} s"
-            logger.warning("Worker %d ended (%s) %s; another takes its place", pid, how, served)
+            logger.warning("Worker %d ended (%s) %s", pid, how, served)
 
     def check(self, now: float) -> None:
         """Kill workers over their time, and refuse requests that have waited as long; call several times a second."""

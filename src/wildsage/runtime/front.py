@@ -422,7 +422,7 @@ class Connection(asyncio.Protocol):
             return
         self._unsent = 0
         if self._ending and not self._exchanges:
-            if now - self._since > limits.linger_s:
+            if now - self._since > min(limits.linger_s, idle_s):
                 transport.abort()
         elif self._message is not None and not self._ending:
             if now - self._begun > limits.receive_s + self._body_bytes / limits.receive_bytes_s:

@@ -26,6 +26,7 @@ CHECK_S = 0.25
 COUNTERS_S = 60.0
 DRAIN_S = 25.0  # the contract's 30 s, less the time to end the workers
 ZYGOTE_ENDS_S = 3.0
+EARLY_DEATHS = 3
 MAX_PAYLOAD_MB = 100  # the largest that a batch transform may ask for
 
 
@@ -49,6 +50,7 @@ class Server:
         self._front = Front(self._app, self._dispatcher.counters, http)
         self._algorithm = options.algorithm or "the model"
         self._serving = False  # a worker has been ready
+        self._early_deaths = 0  # of workers before that
         self._stopping = False
         self._zygote: launch.Launched | None = None
         self._zygote_said = b""
@@ -81,6 +83,10 @@ class Server:
         if "ended" in said:
             pid, status = said["ended"]
             self._dispatcher.worker_ended(pid, _how(status))
+            if not self._serving:
+                self._early_deaths += 1
+                if self._early_deaths > EARLY_DEATHS:
+                    self._fail(f"InternalServerError: workers end ({_how(status)}) before they have loaded the model")
         elif "ready" in said:
             self._algorithm = said["algorithm"]
             self._zygote_failures = 0
@@ -157,7 +163,7 @@ class Server:
         self._dispatcher.close()
         self._front.abort()
         await asyncio.sleep(0)  # lets the sockets close
-        self._end_zygote()
+        self._end_zygote(patience_s=0.0 if code else ZYGOTE_ENDS_S)
         return code
 
     def _stop(self) -> None:
@@ -198,13 +204,13 @@ class Server:
             logger.warning("%d connections were not done within %g s and are cut", len(self._front), DRAIN_S)
         self._report(Counters())
 
-    def _end_zygote(self) -> None:
+    def _end_zygote(self, patience_s: float) -> None:
         zygote = self._zygote
         if zygote is None:
             return
         self._loop.remove_reader(zygote.control)
         zygote.control.close()  # it ends with its workers
-        deadline = time.monotonic() + ZYGOTE_ENDS_S
+        deadline = time.monotonic() + patience_s
         while not os.waitpid(zygote.pid, os.WNOHANG)[0]:
             if time.monotonic() > deadline:
                 _signal(zygote.pid, signal.SIGKILL)

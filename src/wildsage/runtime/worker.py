@@ -6,6 +6,7 @@ Forked from the zygote, or, where a model cannot be forked, a program of its own
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
@@ -149,7 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 (the front is told, and says it)
         if not isinstance(error, ClientError):
             traceback.print_exception(error)
-        link.sendall(frames.answer(frames.FAILED, b"", loader.reason(error).encode("utf-8", "replace")))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # another worker's word ended the front
+            link.sendall(frames.answer(frames.FAILED, b"", loader.reason(error).encode("utf-8", "replace")))
         return 1
     Worker(model, os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "")).run(link)
     return 0
