@@ -121,4 +121,4 @@ class _Alias:
 
 # Last in line, so that it is asked only for names that are no module of ours.
 if _Alias not in sys.meta_path:
-    sys.meta_path.append(_Alias)  # type: ignore[arg-type]
+    sys.meta_path.append(_Alias)

@@ -158,7 +158,9 @@ class TrainingJobAnalytics(AnalyticsMetricsBase):
         if not records:
             logger.warning("No metrics found for %s", self.name)
         start = min((record.timestamp for record in records), default=0.0)
-        rows = tuple((round(record.timestamp - start, 3), record.name, record.value, record.epoch) for record in records)
+        rows = tuple(
+            (round(record.timestamp - start, 3), record.name, record.value, record.epoch) for record in records
+        )
         return Table(("timestamp", "metric_name", "value", "epoch"), rows)
 
     def _averages(self) -> Table:

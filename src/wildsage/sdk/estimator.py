@@ -211,7 +211,9 @@ class EstimatorBase(ABC):
         input_config = channels(inputs, image, session)
         if self.model_uri:
             if any(there["ChannelName"] == self.model_channel_name for there in input_config or []):
-                raise ArgumentError(f'the channel "{self.model_channel_name}" is given twice: as input and as model_uri')
+                raise ArgumentError(
+                    f'the channel "{self.model_channel_name}" is given twice: as input and as model_uri'
+                )
             input_config = [
                 *(input_config or []),
                 channel(
@@ -290,9 +292,7 @@ class EstimatorBase(ABC):
         arn = self.training_repository_credentials_provider_arn
         return {
             "TrainingRepositoryAccessMode": self.training_repository_access_mode,
-            **filled(
-                TrainingRepositoryAuthConfig={"TrainingRepositoryCredentialsProviderArn": arn} if arn else None
-            ),
+            **filled(TrainingRepositoryAuthConfig={"TrainingRepositoryCredentialsProviderArn": arn} if arn else None),
         }
 
     def _latest(self) -> TrainingJob:

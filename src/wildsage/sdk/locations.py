@@ -31,25 +31,23 @@ def local_path(location: str) -> Path | None:
 
 
 def source(location: str | os.PathLike[str], session: Session, what: str) -> str:
-    """Return the location of data to read, absolute. what: names it in errors, such as 'channel "train"'.
+    """Return the location of data to read, absolute; whether it is there is for the platform to say, about all at once.
 
-    Raises ArgumentError if it is a path without a file behind it, or a path given to a session whose jobs run
-    elsewhere.
+    what: names it in errors, such as 'channel "train"'. Raises ArgumentError for a path that is given to a session
+    whose jobs run elsewhere.
     """
     text = os.fspath(location)
     path = local_path(text)
     if path is None:
         return text
-    if not session.embedded:
-        if text.startswith("file://"):
-            return text  # the server may share our disk; it says so itself if it does not
-        raise ArgumentError(
-            f"{what}: {text} is a path of this machine, but the session's jobs run elsewhere; "
-            f"upload it first: session.upload_data({text!r})"
-        )
-    if not path.exists():
-        raise ArgumentError(f"{what}: there is no file or folder at {path}")
-    return str(path)
+    if session.embedded:
+        return str(path)
+    if text.startswith("file://"):
+        return text  # the server may share our disk; it says so itself if it does not
+    raise ArgumentError(
+        f"{what}: {text} is a path of this machine, but the session's jobs run elsewhere; "
+        f"upload it first: session.upload_data({text!r})"
+    )
 
 
 def target(location: str | os.PathLike[str]) -> str:

@@ -65,7 +65,7 @@ class Model(ModelBase):
         additional_model_data_sources: Any = None,
         model_reference_arn: str | None = None,
     ) -> None:
-        """image_uri: the image, or the plain name, of the algorithm that made the model.
+        """image_uri: the image or plain name of the algorithm that made the model; embedded, it is recognised without.
 
         model_data: a model.tar.gz as a path or URL; for BlazingText also a fastText .bin.
         predictor_cls: called with endpoint name and session by `deploy`; a Predictor by default. env: variables of the
@@ -79,8 +79,9 @@ class Model(ModelBase):
             unsupported("resources (inference components)", "An endpoint has one model.")
         if additional_model_data_sources is not None:
             unsupported("additional_model_data_sources")
-        if not image_uri:
-            raise ArgumentError('image_uri is missing: an image or the name of an algorithm, such as "blazingtext"')
+        self.sagemaker_session = sagemaker_session or Session()
+        if not image_uri and not self.sagemaker_session.embedded:
+            raise ArgumentError("image_uri is missing: the image of the algorithm that made the model")
         self.image_uri = image_uri
         self.model_data = model_data
         self.role = role
@@ -88,7 +89,6 @@ class Model(ModelBase):
         self.env = dict(env or {})
         self.name = name
         self.vpc_config = vpc_config
-        self.sagemaker_session = sagemaker_session or Session()
         self.image_config = image_config
         self.model_kms_key = model_kms_key
         self.endpoint_name: str | None = None
@@ -125,7 +125,7 @@ class Model(ModelBase):
         model_reference_arn: str | None = None,
     ) -> str:
         """CreateModel; return its name, which is made of the image's name and the time unless one was given."""
-        self.name = self.name or name_from_base(base_name_from_image(self.image_uri))
+        self.name = self.name or name_from_base(base_name_from_image(self.image_uri or "model"))
         self.sagemaker_session.create_model(
             self.name,
             self.role,
@@ -188,7 +188,8 @@ class Model(ModelBase):
                 unsupported(what)
         if not instance_type or not initial_instance_count:
             raise ArgumentError(
-                'initial_instance_count and instance_type are missing: deploy(initial_instance_count=1, instance_type="local")'
+                "initial_instance_count and instance_type are missing: "
+                'deploy(initial_instance_count=1, instance_type="local")'
             )
         session = self.sagemaker_session
         if endpoint_name and not update_endpoint:
@@ -207,10 +208,7 @@ class Model(ModelBase):
             inference_ami_version=inference_ami_version,
         )
         if update_endpoint:
-            config = session.create_endpoint_config(
-                name_from_base(self.endpoint_name), tags=tags, kms_key=kms_key, production_variants=[variant]
-            )
-            session.update_endpoint(self.endpoint_name, config, wait=wait)
+            session.move_endpoint(self.endpoint_name, [variant], wait=wait, tags=tags, kms_key=kms_key)
         else:
             session.endpoint_from_production_variants(
                 self.endpoint_name, [variant], tags=tags, kms_key=kms_key, wait=wait, live_logging=endpoint_logging

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from wildsage.sdk.deserializers import BaseDeserializer, BytesDeserializer, PythonDeserializer
 from wildsage.sdk.exceptions import ArgumentError, unsupported
-from wildsage.sdk.names import Tags, filled, name_from_base
+from wildsage.sdk.names import Tags, filled
 from wildsage.sdk.serializers import BaseSerializer, PythonSerializer
 from wildsage.sdk.session import Session
 
@@ -109,13 +109,14 @@ class Predictor(PredictorBase):
         if component_name is not None:
             unsupported("component_name (inference components)", "An endpoint has one model.")
         content_type, accept, deserializer = self._forms(data)
+        body = self.serializer.serialize(data)
         answer = self.sagemaker_session.sagemaker_runtime_client.invoke_endpoint(
             **{
                 "EndpointName": self.endpoint_name,
                 "ContentType": content_type,
                 "Accept": accept if isinstance(accept, str) else ", ".join(accept),
                 **(initial_args or {}),
-                "Body": self.serializer.serialize(data),
+                "Body": body.read() if hasattr(body, "read") else body,
                 **filled(
                     TargetModel=target_model,
                     TargetVariant=target_variant,
@@ -169,14 +170,14 @@ class Predictor(PredictorBase):
         )
         if not changes:
             raise ArgumentError("nothing to change: give model_name, initial_instance_count or instance_type")
-        name = session.create_endpoint_config(
-            name_from_base(self.endpoint_name),
+        session.move_endpoint(
+            self.endpoint_name,
+            [{**variant, **changes} for variant in old["ProductionVariants"]],
+            wait=wait,
             tags=tags,
             kms_key=kms_key,
             data_capture_config_dict=data_capture_config_dict,
-            production_variants=[{**variant, **changes} for variant in old["ProductionVariants"]],
         )
-        session.update_endpoint(self.endpoint_name, name, wait=wait)
         self._model_names = None
 
     def delete_endpoint(self, delete_endpoint_config: bool = True) -> None:

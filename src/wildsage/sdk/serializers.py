@@ -114,8 +114,8 @@ class CSVSerializer(SimpleBaseSerializer):
         if not values:
             raise ArgumentError("a row of the data is empty")
         buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="").writerow(values)
-        return buffer.getvalue()
+        csv.writer(buffer).writerow(values)  # with its own line end, so that cells that hold one are quoted
+        return buffer.getvalue().removesuffix("\r\n")
 
 
 class NumpySerializer(SimpleBaseSerializer):

@@ -6,6 +6,7 @@ By default the session is embedded: its clients are the platform of this process
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import shutil
@@ -14,13 +15,12 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from weakref import WeakValueDictionary
 
 from wildsage.sdk import logs
 from wildsage.sdk.exceptions import ArgumentError, CapacityError, UnexpectedStatusException, one_of, unsupported
 from wildsage.sdk.image_uris import default_region
 from wildsage.sdk.logs import Description, LogReader, say
-from wildsage.sdk.names import Tags, filled, format_tags, name_from_image
+from wildsage.sdk.names import Tags, filled, format_tags, name_from_base, name_from_image
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ _TRANSFORM_LOGS = "/aws/sagemaker/TransformJobs"
 _UNFINISHED = ".wildsage-"
 
 # One platform a home folder: sessions are made freely (each estimator without one makes its own), and share it.
-_platforms: WeakValueDictionary[Path, Any] = WeakValueDictionary()
+_platforms: dict[Path, Any] = {}
 
 
 def _platform(home: Path) -> Any:
@@ -41,6 +41,7 @@ def _platform(home: Path) -> Any:
         from wildsage.platform.service import Platform
 
         platform = _platforms[home] = Platform(home)
+        atexit.register(platform.close)
     return platform
 
 
@@ -179,6 +180,11 @@ class Session:
             return str(Path(self.sagemaker_client.home) / "artifacts" / name)
         return f"s3://{self.default_bucket()}/{name}"
 
+    def close(self) -> None:
+        """Give up an embedded session's connections; jobs and endpoints go on, and so can the session."""
+        if self.embedded and self._client is not None:
+            self._client.close()
+
     # -- files --
 
     def default_bucket(self) -> str:
@@ -300,7 +306,9 @@ class Session:
             root = self._bucket(bucket)
             keys = (file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_file())
             return sorted(key for key in keys if key.startswith(key_prefix) and not _is_unfinished(key))
-        pages = self.boto_session.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key_prefix)
+        pages = (
+            self.boto_session.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key_prefix)
+        )
         return [found["Key"] for page in pages for found in page.get("Contents", []) if not found["Key"].endswith("/")]
 
     def _object(self, bucket: str, key: str) -> Path:
@@ -548,14 +556,16 @@ class Session:
 
         Raises the client's error if the name belongs to a model with another container.
         """
-        definition = container_defs if container_defs is not None else primary_container
-        if isinstance(definition, str):
-            definition = container_def(definition)
-        if isinstance(definition, Sequence):
-            if len(definition) != 1:
-                unsupported("A model of several containers (an inference pipeline)")
-            definition = definition[0]
-        if definition is None:
+        given = container_defs if container_defs is not None else primary_container
+        if isinstance(given, str):
+            definition: Mapping[str, Any] = container_def(given)
+        elif isinstance(given, Mapping):
+            definition = given
+        elif given is not None and len(given) == 1:
+            definition = given[0]
+        elif given:
+            unsupported("A model of several containers (an inference pipeline)")
+        else:
             raise ArgumentError("container_defs is missing: what container_def(image_uri, model_data_url) returns")
         try:
             self.sagemaker_client.create_model(
@@ -702,7 +712,7 @@ class Session:
             raise
         raise ArgumentError(
             f'there is an endpoint "{name}" already ({status}): choose another endpoint_name, '
-            f'delete it with Predictor("{name}").delete_endpoint(), or replace its model with update_endpoint=True'
+            f'or delete it with Predictor("{name}").delete_endpoint()'
         )
 
     def endpoint_from_model_data(
@@ -736,6 +746,24 @@ class Session:
         if wait:
             self.wait_for_endpoint(endpoint_name)
         return endpoint_name
+
+    def move_endpoint(
+        self, endpoint_name: str, production_variants: Sequence[Mapping[str, Any]], wait: bool = True, **config: Any
+    ) -> None:
+        """Put other variants behind an endpoint, with a configuration of their own, which goes if that is refused.
+
+        config: further arguments of create_endpoint_config.
+        """
+        name = self.create_endpoint_config(
+            name_from_base(endpoint_name), production_variants=production_variants, **config
+        )
+        try:
+            self.update_endpoint(endpoint_name, name, wait=False)
+        except Exception:
+            self.delete_endpoint_config(name)
+            raise
+        if wait:
+            self.wait_for_endpoint(endpoint_name)
 
     def wait_for_endpoint(self, endpoint: str, poll: float | None = None, live_logging: bool = False) -> Description:
         """Wait until an endpoint is in service, writing a dash a second and then "!"; return its description.
@@ -806,7 +834,7 @@ class Session:
 
 
 def container_def(
-    image_uri: str,
+    image_uri: str | None,
     model_data_url: str | dict[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
     container_mode: str | None = None,
@@ -815,14 +843,17 @@ def container_def(
     additional_model_data_sources: Any = None,
     model_reference_arn: str | None = None,
 ) -> dict[str, Any]:
-    """Describe a container of a model, as CreateModel takes it. accept_eula and model_reference_arn mean nothing here."""
+    """Describe a container of a model, as CreateModel takes it.
+
+    accept_eula and model_reference_arn mean nothing here.
+    """
     if additional_model_data_sources is not None:
         unsupported("additional_model_data_sources")
     if container_mode == "MultiModel":
         unsupported("A multi-model container")
     source = "ModelDataSource" if isinstance(model_data_url, dict) else "ModelDataUrl"
     return {
-        "Image": image_uri,
+        **filled(Image=image_uri),
         "Environment": dict(env or {}),
         **filled(**{source: model_data_url}, Mode=container_mode, ImageConfig=image_config),
     }
