@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from wildsage.platform.service import Platform
 
 ROOT = Path(__file__).parents[1]

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import Call
 
+from tests.cli.conftest import Call
 from wildsage import __version__
 from wildsage.cli import names
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.cli.conftest import Call
 from tests.waiting import until
-from wildsage.platform.service import Platform
-
 from wildsage.contract.errors import ClientError
+from wildsage.platform.service import Platform
 from wildsage.sdk.estimator import Estimator
 
 TEXT = "i love this dress , so soft and it fits ."

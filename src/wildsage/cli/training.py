@@ -54,8 +54,7 @@ def algorithms(
         return
     listed.sort(key=lambda each: each.name not in here)
     rows = [
-        (each.name, "yes" if each.name in here else "no", ", ".join(each.tasks).replace("_", " "))
-        for each in listed
+        (each.name, "yes" if each.name in here else "no", ", ".join(each.tasks).replace("_", " ")) for each in listed
     ]
     show.table(("Algorithm", "Here", "For"), rows, empty="none")
 
