@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.algorithms.blazingtext.jobs import Listener, job, reviews
 
+from tests.algorithms.blazingtext.jobs import Listener, job, reviews
 from wildsage.algorithms.blazingtext import BlazingText
 from wildsage.algorithms.blazingtext.model import TextClassifier
 from wildsage.algorithms.blazingtext.supervised import EarlierRows

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tests.algorithms.blazingtext.jobs import reviews
 from tests.algorithms.blazingtext.naive import Naive
-
 from wildsage.algorithms.blazingtext import corpus, features
 from wildsage.algorithms.blazingtext.features import Features, Numbering
 from wildsage.algorithms.blazingtext.kernels.features import UNSEEN

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tests.algorithms.blazingtext.jobs import reviews
 from tests.algorithms.blazingtext.naive import Naive
-
 from wildsage.algorithms.blazingtext import corpus
 from wildsage.algorithms.blazingtext.kernels.features import LABEL, OUT_OF_VOCABULARY, UNKNOWN_LABEL
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary, WordCounts

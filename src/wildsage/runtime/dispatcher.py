@@ -1,0 +1,324 @@
+"""Which worker answers which request: queue, batches, retries, limits. Knows no HTTP and no model.
+
+Only an idle worker gets requests, and it takes what has queued meanwhile: batches form by themselves, and no request
+waits for others to come. A request is held here until its answer, so a worker's death loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+from wildsage.runtime import frames
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of the queue and of a worker's time."""
+
+    waiting: int = 2048  # requests in the queue
+    tries: int = 2  # workers that may die over one request
+    answer_s: float = 60.0  # a worker's time for a batch, and a request's time in the queue
+    batch_requests: int = 64
+    batch_bytes: int = 64 * 1024
+    short_queue_s: float = 0.001  # a queue that one worker would be done with in this time
+
+
+@dataclass
+class Counters:
+    """What happened since the start."""
+
+    requests: int = 0
+    refused: int = 0  # answered with 4xx, or 503 for want of room
+    failed: int = 0  # answered with 5xx
+    retried: int = 0
+    replaced: int = 0  # workers
+
+
+class Job(ABC):
+    """A request until its answer."""
+
+    __slots__ = ("accept", "body", "content_type", "since", "tries")
+
+    def __init__(self) -> None:
+        self.content_type = b""
+        self.accept = b""
+        self.body = b""
+        self.tries = 0  # times that a worker died or was killed while it held this
+        self.since = 0.0  # when it came into the queue
+
+    @property
+    @abstractmethod
+    def abandoned(self) -> bool:
+        """Nobody waits for the answer any more."""
+
+    @abstractmethod
+    def answered(self, status: int, content_type: bytes, body: bytes) -> None:
+        """The answer of a worker."""
+
+    @abstractmethod
+    def refused(self, status: int, message: str) -> None:
+        """No worker's answer will come; why."""
+
+
+class Worker(asyncio.Protocol):
+    """The front's end of one worker's socket."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._transport: asyncio.Transport | None = None
+        self._rest = b""
+        self.held: deque[Job] = deque()  # in the order in which it will answer
+        self.pid: int | None = None
+        self.ready = False
+        self.answers = 0
+        self.since = 0.0  # when it got its batch, or last answered
+        self._given = 0.0  # when it got its batch
+        self._batch = 0  # requests in that
+        self.started = time.monotonic()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own is no subclass of it
+        self._transport.set_write_buffer_limits(high=2**30)  # what may be held is bounded by the front
+
+    def data_received(self, data: bytes) -> None:
+        if self._rest:
+            data = self._rest + data
+        at, size, head = 0, len(data), frames.ANSWER.size
+        while size - at >= head:
+            status, type_size, body_size = frames.ANSWER.unpack_from(data, at)
+            body_at = at + head + type_size
+            end = body_at + body_size
+            if end > size:
+                break
+            if status >= 100:
+                self.answers += 1
+                self.held.popleft().answered(status, data[at + head : body_at], data[body_at:end])
+            elif status == frames.READY:
+                self.pid = int(data[body_at:end])
+                self.ready = True
+                self._dispatcher.worker_ready(self)
+            else:
+                self._dispatcher.worker_failed(data[body_at:end].decode())
+            at = end
+        self._rest = data[at:]
+        self.since = time.monotonic()
+        if not self.held and self.ready:
+            if self._batch:
+                self._dispatcher.learn((self.since - self._given) / self._batch)
+            self._dispatcher.worker_idle(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._dispatcher.worker_lost(self)
+
+    def send(self, jobs: list[Job]) -> None:
+        """Give the worker a batch."""
+        assert self._transport is not None
+        self.held.extend(jobs)
+        self.since = self._given = time.monotonic()
+        self._batch = len(jobs)
+        self._transport.writelines(frames.batch((job.content_type, job.accept, job.body) for job in jobs))
+
+    def kill(self) -> None:
+        """End the worker at once; its socket's end is then seen as its death."""
+        # The socket is open, so the process is there and its number is not another's.
+        if self.pid is not None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+class Dispatcher:
+    """The queue before the workers, and the workers."""
+
+    def __init__(self, workers: int, limits: Limits | None = None) -> None:
+        # Gives the other end of a worker's socket to a process that will be the worker; None while nothing can.
+        self.start_worker: Callable[[socket.socket], None] | None = None
+        self.limits = limits or Limits()
+        self.counters = Counters()
+        self.when_ready: Callable[[], None] = lambda: None  # called when a worker is
+        self.when_failed: Callable[[str], None] = lambda reason: None  # a worker says that it cannot load the model
+        self._count = workers
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[Job] = deque()
+        self._workers: set[Worker] = set()
+        self._idle: deque[Worker] = deque()
+        self._by_pid: dict[int, Worker] = {}
+        self._turn_ends: asyncio.Handle | None = None
+        self._losses: deque[float] = deque()  # when workers were lost that have no replacement yet
+        self._early_deaths = 0  # in a row, of workers that had answered nothing
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._request_s = 0.0  # a request's time in a worker, moving average
+        self._closing = False
+
+    @property
+    def ready(self) -> bool:
+        """There is a worker that answers."""
+        return any(worker.ready for worker in self._workers)
+
+    @property
+    def busy(self) -> bool:
+        """A request waits or is being answered."""
+        return bool(self._queue) or any(worker.held for worker in self._workers)
+
+    def submit(self, job: Job) -> None:
+        """Queue a request; refuses it at once, through itself, when the queue is full."""
+        if len(self._queue) >= self.limits.waiting:
+            job.refused(503, f"{len(self._queue):,} requests are waiting already; try again later")
+            return
+        self.counters.requests += 1
+        job.since = time.monotonic()
+        self._queue.append(job)
+        if self._turn_ends is None and self._idle:
+            # Not at once: what else was read in this turn of the loop goes into the same batches.
+            self._turn_ends = self._loop.call_soon(self._hand_out)
+
+    def _hand_out(self) -> None:
+        self._turn_ends = None
+        queue, limits = self._queue, self.limits
+        while queue and self._idle:
+            worker = self._idle.popleft()
+            # One worker takes all of a short queue, since every batch costs about 20 us of CPU more; of a long one it
+            # leaves the other workers their shares, the busy ones too: they come back sooner than it would be done.
+            share = len(queue)
+            if share * self._request_s > limits.short_queue_s:
+                share = -(-share // self._count)
+            share = min(share, limits.batch_requests)
+            jobs: list[Job] = []
+            size = 0
+            while queue and len(jobs) < share:
+                job = queue[0]
+                if job.abandoned:
+                    queue.popleft()
+                    continue
+                size += len(job.body)
+                # One that was there at a worker's death goes alone, so that it can take no other with it.
+                if jobs and (size > limits.batch_bytes or job.tries):
+                    break
+                jobs.append(queue.popleft())
+                if job.tries:
+                    break
+            if jobs:
+                worker.send(jobs)
+            else:
+                self._idle.append(worker)
+
+    def learn(self, request_s: float) -> None:
+        """Take in how long a request of some batch took."""
+        self._request_s += 0.1 * (request_s - self._request_s)
+
+    def worker_idle(self, worker: Worker) -> None:
+        """A worker has answered all that it held, or has just become ready."""
+        if self._closing:
+            return
+        if worker.answers:
+            self._early_deaths = 0
+        self._idle.append(worker)
+        if self._queue and self._turn_ends is None:
+            self._turn_ends = self._loop.call_soon(self._hand_out)
+
+    def worker_ready(self, worker: Worker) -> None:
+        """A worker has its model."""
+        if worker.pid is not None:
+            self._by_pid[worker.pid] = worker
+        if self._losses:
+            took_ms = (time.monotonic() - self._losses.popleft()) * 1000
+            logger.info("Worker %s is ready, %.0f ms after the loss of another", worker.pid, took_ms)
+        self.when_ready()
+
+    def worker_failed(self, reason: str) -> None:
+        """A worker that loads the model itself could not."""
+        self.when_failed(reason)
+
+    def worker_lost(self, worker: Worker) -> None:
+        """A worker's socket has ended: put what it held first in the queue, and start another."""
+        self._workers.discard(worker)
+        if worker in self._idle:
+            self._idle.remove(worker)
+        if self._closing:
+            return
+        self.counters.replaced += 1
+        self._losses.append(time.monotonic())
+        self._early_deaths = 0 if worker.answers else self._early_deaths + 1
+        overdue = time.monotonic() - worker.since >= self.limits.answer_s
+        alone = len(worker.held) == 1
+        while worker.held:
+            job = worker.held.pop()
+            job.tries += 1
+            if job.abandoned:
+                continue
+            if overdue and alone:
+                job.refused(500, f"the model took longer than {self.limits.answer_s:g} s, and was stopped")
+            elif job.tries >= self.limits.tries:
+                job.refused(500, f"a worker ended while it answered this request, {job.tries} times of {job.tries}")
+            else:
+                self.counters.retried += 1
+                job.since = time.monotonic()
+                self._queue.appendleft(job)
+        if self._queue and self._idle and self._turn_ends is None:
+            self._turn_ends = self._loop.call_soon(self._hand_out)
+        # At once, unless workers die one after the other without an answer: then slower and slower, up to 2 s.
+        wait = 0.0 if self._early_deaths < 4 else min(2.0, 0.05 * 2 ** (self._early_deaths - 4))
+        self._loop.call_later(wait, self.fill)
+
+    def fill(self) -> None:
+        """Start workers until there are as many as wanted."""
+        while self.start_worker is not None and not self._closing and len(self._workers) < self._count:
+            here, there = socket.socketpair()
+            worker = Worker(self)
+            self._workers.add(worker)
+            task = self._loop.create_task(self._connect(worker, here))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            with there:
+                self.start_worker(there)
+
+    async def _connect(self, worker: Worker, here: socket.socket) -> None:
+        here.setblocking(False)
+        await self._loop.create_unix_connection(lambda: worker, sock=here)
+
+    def worker_ended(self, pid: int, how: str) -> None:
+        """How a worker's process ended, said after its socket's end or before."""
+        worker = self._by_pid.pop(pid, None)
+        if self._closing:
+            return
+        if worker is None:
+            logger.warning("Worker %d ended (%s) before it was ready", pid, how)
+        else:
+            served = f"after {worker.answers:,} answers in {time.monotonic() - worker.started:.1f} s"
+            logger.warning("Worker %d ended (%s) %s", pid, how, served)
+
+    def check(self, now: float) -> None:
+        """Kill workers over their time, and refuse requests that have waited as long; call several times a second."""
+        for worker in list(self._workers):
+            if worker.held and now - worker.since >= self.limits.answer_s:
+                logger.warning("Worker %s took longer than %g s and is killed", worker.pid, self.limits.answer_s)
+                worker.kill()
+        while self._queue and now - self._queue[0].since >= self.limits.answer_s:
+            job = self._queue.popleft()
+            if not job.abandoned:
+                job.refused(503, f"no worker was free within {self.limits.answer_s:g} s")
+
+    def close(self) -> None:
+        """Close the workers' sockets, which ends them; what waits is refused."""
+        self._closing = True
+        for worker in list(self._workers):
+            for job in worker.held:
+                job.refused(503, "the server is stopping")
+            worker.held.clear()
+            worker.close()
+        while self._queue:
+            self._queue.popleft().refused(503, "the server is stopping")

@@ -1,0 +1,37 @@
+"""A model folder to a model that is ready to answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from wildsage.algorithms import registry
+from wildsage.algorithms.base import Algorithm, Model
+from wildsage.contract.errors import AlgorithmError, ClientError, InternalServerError
+
+FAMILIES = (ClientError, AlgorithmError, InternalServerError)
+
+
+def find(folder: Path, algorithm: str | None) -> type[Algorithm[Any]]:
+    """The algorithm that is named, or else the one that knows the files in the folder. Raises ClientError."""
+    if not folder.is_dir():
+        raise ClientError(f"there is no model folder {folder}")
+    return registry.get(algorithm or registry.recognise(folder))
+
+
+def load(algorithm: type[Algorithm[Any]], folder: Path) -> Model:
+    """Read the model and load what its first answer needs."""
+    model = algorithm.model.load(folder)
+    model.warm_up()
+    return model
+
+
+def reason(error: BaseException) -> str:
+    """Why a model could not be loaded, in one line, after the name of the family that says who can fix it."""
+    family = next((kind for kind in FAMILIES if isinstance(error, kind)), None)
+    text = " ".join(str(error).split())
+    if family is not None:
+        return f"{family.__name__}: {text}"
+    if isinstance(error, MemoryError | OSError):
+        return f"InternalServerError: {type(error).__name__}: {text}"
+    return f"AlgorithmError: {type(error).__name__}: {text}"

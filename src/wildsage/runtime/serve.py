@@ -1,0 +1,108 @@
+"""The serve program of a job: `python -m wildsage.runtime.serve`.
+
+This process is the front: it speaks HTTP, holds every request until its answer, and loads no model, no NumPy and no
+code of a user. The zygote it starts loads the model and forks the workers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from wildsage.contract.layout import Layout
+from wildsage.runtime import launch
+
+DEFAULT_PORT = 8080
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; what it leaves out comes from the container contract's environment variables."""
+    parser = argparse.ArgumentParser(prog="wildsage.runtime.serve", description="Serve a model folder over HTTP.")
+    parser.add_argument("--algorithm", help="its name; found out from the model's files if left out")
+    parser.add_argument("--model", type=Path, help="folder of the model (default: model/ below SAGEMAKER_BASE_DIR)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_count, help=f"default: SAGEMAKER_BIND_TO_PORT, or {DEFAULT_PORT}; 0: any")
+    parser.add_argument("--workers", type=_count, help="default: SAGEMAKER_MODEL_SERVER_WORKERS, or one a core")
+    options = parser.parse_args(arguments)
+    if options.model is None:
+        options.model = Layout.from_environment().model
+    if options.port is None:
+        options.port = _setting(parser, "SAGEMAKER_BIND_TO_PORT", DEFAULT_PORT)
+    if options.workers is None:
+        options.workers = _setting(parser, "SAGEMAKER_MODEL_SERVER_WORKERS", _cores())
+    if options.workers < 1:
+        parser.error(f"{options.workers} workers are not allowed: 1 or more")
+    if options.port > 65535:
+        parser.error(f"port {options.port} is not allowed: 0 to 65535")
+    options.timeout_s = _setting(parser, "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", 0) or _setting(
+        parser, "SAGEMAKER_MODEL_SERVER_TIMEOUT", 60
+    )
+    options.startup_s = _setting(parser, "SAGEMAKER_STARTUP_TIMEOUT", 600)
+    options.payload_mb = _setting(parser, "SAGEMAKER_MAX_PAYLOAD_IN_MB", 0)
+    return options
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
+def _setting(parser: argparse.ArgumentParser, name: str, default: int) -> int:
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        return _count(text)
+    except ValueError:
+        parser.error(f"{name}={text} is not allowed: a whole number, 0 or more")
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The listening socket: inherited (WILDSAGE_LISTEN_FD), or of our own. Raises OSError and ValueError."""
+    inherited = os.environ.pop("WILDSAGE_LISTEN_FD", "")
+    if inherited:
+        listener = socket.socket(fileno=int(inherited))
+        # Kept from the zygote and the workers, which would hold the address open after our end.
+        listener.set_inheritable(False)
+        if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise ValueError("WILDSAGE_LISTEN_FD is not a listening socket")
+        return listener
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(1024)
+    return listener
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    begun = time.monotonic()
+    options = parse(arguments)
+    try:
+        listener = listen(options.host, options.port)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"ClientError: cannot listen on {options.host}:{options.port}: {error}\n")
+        return 1
+    first = launch.zygote(options.model, options.algorithm)
+
+    from wildsage.runtime import log, server
+
+    log.configure()
+    return server.run(first, listener, options, begun)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

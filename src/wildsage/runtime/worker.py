@@ -1,0 +1,161 @@
+"""One worker: takes batches of requests from the front, answers each through the model.
+
+Forked from the zygote, or, where a model cannot be forked, a program of its own that loads the model first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from wildsage.contract.errors import ClientError
+from wildsage.runtime import frames, loader, log, negotiation
+
+if TYPE_CHECKING:
+    from wildsage.algorithms.base import Model
+    from wildsage.runtime.negotiation import Request
+
+logger = logging.getLogger(__name__)
+
+# One predict call takes the instances of several requests, up to so many: enough to share the cost of a call, few
+# enough that the first answers leave while the rest is computed.
+INSTANCES_A_CALL = 64
+
+
+class Worker:
+    """Answers requests with one model."""
+
+    def __init__(self, model: Model, default_accept: str = "") -> None:
+        self._model = model
+        self._types = tuple(model.request_types)
+        self._default_accept = default_accept
+
+    def run(self, link: socket.socket) -> None:
+        """Answer what comes over the link until its other end is closed."""
+        inbox = frames.Inbox(link)
+        try:
+            link.sendall(frames.answer(frames.READY, b"", str(os.getpid()).encode()))
+            while (asked := inbox.next()) is not None:
+                for answers in self._answers(asked):
+                    link.sendall(answers)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # the front is gone
+
+    def _answers(self, asked: Sequence[frames.Asked]) -> Any:
+        """Yield answer frames, joined for as many requests as share a predict call, in order."""
+        group: list[Request | bytes] = []  # a request, or the answer to one that cannot be read
+        instances = 0
+        for content_type, accept, body in asked:
+            try:
+                request = negotiation.read(body, content_type, accept, self._types, self._default_accept)
+            except negotiation.RequestError as error:
+                group.append(_refusal(error.status, str(error)))
+                continue
+            except Exception as error:  # noqa: BLE001 (a fault of ours; the worker goes on)
+                group.append(_failure(error))
+                continue
+            if group and instances + len(request.instances) > INSTANCES_A_CALL:
+                yield self._group(group)
+                group, instances = [], 0
+            group.append(request)
+            instances += len(request.instances)
+        if group:
+            yield self._group(group)
+
+    def _group(self, group: list[Request | bytes]) -> bytes:
+        requests = [part for part in group if not isinstance(part, bytes)]
+        shared: list[Any] = []
+        if len(requests) > 1:
+            try:
+                shared = self._predict(
+                    [instance for request in requests for instance in request.instances],
+                    [options for request in requests for options in request.options],
+                )
+            except Exception:  # noqa: BLE001 (asked one by one below, so that each gets its own error)
+                shared = []
+        out = []
+        at = 0
+        for part in group:
+            if isinstance(part, bytes):
+                out.append(part)
+                continue
+            end = at + len(part.instances)
+            try:
+                answers = shared[at:end] if shared else self._predict(part.instances, part.options)
+                body = negotiation.write(answers, part.answer_type)
+            except ClientError as error:
+                out.append(_refusal(getattr(error, "status", 400), str(error)))
+            except Exception as error:  # noqa: BLE001 (a fault of the model is that request's answer)
+                out.append(_failure(error))
+            else:
+                out.append(frames.answer(200, part.answer_type.encode(), body))
+            at = end
+        return b"".join(out)
+
+    def _predict(self, instances: Sequence[Any], options: Sequence[Any]) -> list[Any]:
+        if not instances:
+            return []
+        answers = self._model.predict(instances, options)
+        if len(answers) != len(instances):
+            raise RuntimeError(f"the model gave {len(answers)} answers to {len(instances)} instances")
+        return answers
+
+
+def _refusal(status: int, message: str) -> bytes:
+    return frames.answer(status, b"application/json", msgspec.json.encode({"message": _sendable(message)}))
+
+
+def _failure(error: Exception) -> bytes:
+    logger.error("A request failed\n%s", "".join(traceback.format_exception(error)).rstrip())
+    text = " ".join(str(error).split())
+    return _refusal(500, f"the model failed: {type(error).__name__}: {text}"[:1000])
+
+
+def _sendable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def ignore_signals() -> None:
+    """Leave SIGTERM and Ctrl-C to the front, which drains first; its going away is what ends the rest.
+
+    A handler and not SIG_IGN, which programs started from a model would inherit.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="wildsage.runtime.worker")
+    parser.add_argument("--link", type=int, required=True, help="descriptor of the socket to the front")
+    parser.add_argument("--algorithm", required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    log.configure()
+    ignore_signals()
+    link = socket.socket(fileno=options.link)
+    link.set_inheritable(False)
+    try:
+        model = loader.load(loader.find(options.model, options.algorithm), options.model)
+    except Exception as error:  # noqa: BLE001 (the front is told, and says it)
+        if not isinstance(error, ClientError):
+            traceback.print_exception(error)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # another worker's word ended the front
+            link.sendall(frames.answer(frames.FAILED, b"", loader.reason(error).encode("utf-8", "replace")))
+        return 1
+    Worker(model, os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "")).run(link)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
