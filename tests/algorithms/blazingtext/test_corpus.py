@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.algorithms.blazingtext.naive import tokens_of, unquoted
 
+from tests.algorithms.blazingtext.naive import tokens_of, unquoted
 from wildsage.algorithms.blazingtext import corpus
 from wildsage.contract.channels import Channel, InputMode
 from wildsage.contract.errors import ClientError, DataError

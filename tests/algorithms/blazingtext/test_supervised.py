@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tests.algorithms.blazingtext.jobs import Listener, job, reviews
 from tests.algorithms.blazingtext.naive import Naive
-
 from wildsage.algorithms.blazingtext import supervised
 from wildsage.algorithms.blazingtext.supervised import TrainedRows
 from wildsage.contract.errors import ClientError
