@@ -16,7 +16,12 @@ from wildsage.algorithms import vector
 from wildsage.algorithms.kernel import kernel
 from wildsage.algorithms.vector import blanks, fma, load, load8, prefetch, splat, store, total, trailing_zeros
 
-ALSO_PLAIN = ("test_vector.py", "blazingtext/test_corpus.py", "blazingtext/test_features.py")
+ALSO_PLAIN = (
+    "test_vector.py",
+    "blazingtext/test_corpus.py",
+    "blazingtext/test_features.py",
+    "blazingtext/test_supervised.py::test_rows_are_those_of_the_slow_truth",
+)
 SETTINGS = "WILDSAGE_PLAIN_KERNELS"
 
 

@@ -407,6 +407,8 @@ def _train(
             kinds = vocabulary.kinds(corpus.counts)
         del loaded
         shape = (parameters.word_ngrams, parameters.buckets, len(vocabulary.words))
+        if sum(shape[1:]) >= 2**31:
+            raise ClientError(f"buckets = {shape[1]} is too many beside {shape[2]} words: together up to {2**31 - 1}")
         words_read = corpus.tokens
         made = expand(corpus, kinds, shape, pool, stop)
         lines_read = sum(part.starts.size - 1 for part in corpus.parts)
