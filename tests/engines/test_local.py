@@ -266,7 +266,8 @@ import signal, sys, time
 def leave(*_):
     print("checkpoint", flush=True); sys.exit(0)
 signal.signal(signal.SIGTERM, leave)
-print("up", flush=True); time.sleep(60)
+print("up", flush=True)
+while True: time.sleep(0.01)  # one long sleep would miss a signal that comes just before it
 """
     specification = specify(script, finish="finish")
     engine.start(specification)
@@ -371,6 +372,7 @@ def leave(*_):
 if os.fork() == 0:
     signal.signal(signal.SIGTERM, leave)
     print("up", flush=True)
+    while True: time.sleep(0.01)
 time.sleep(60)
 """
     specification = specify(script)
@@ -515,13 +517,16 @@ def test_a_machine_that_goes_down(engine: LocalEngine, specify: Specify) -> None
 def test_wait_with_a_limit(engine: LocalEngine, specify: Specify) -> None:
     specification = specify("import os, time\nwhile not os.path.exists('leave'): time.sleep(0.005)")
     engine.start(specification)
-    threads_before = threading.active_count()
+
+    def waiting() -> int:
+        return sum(thread.name.endswith(str(specification.folder)) for thread in threading.enumerate())
+
     for _ in range(5):
         assert engine.wait(specification.folder, timeout_s=0.01).alive
-    assert threading.active_count() <= threads_before + 1
+    assert waiting() == 1
     (specification.folder / "leave").touch()
     assert not engine.wait(specification.folder, timeout_s=30).alive
-    until(lambda: threading.active_count() == threads_before)
+    until(lambda: waiting() == 0)
 
 
 def test_the_log_is_followed_to_its_end(engine: LocalEngine, specify: Specify) -> None:
@@ -556,6 +561,7 @@ def test_a_server_gets_a_socket_and_starts_again(engine: LocalEngine, specify: S
     address = engine.state(specification.folder).address
     first = ask(address)  # the socket listens before the server is up: the connection waits
     os.kill(first, signal.SIGKILL)
+    until(lambda: not runs(first))  # a dying server may still take a connection
     second = ask(address)
     assert second != first
     state = until(lambda: (found := engine.state(specification.folder)).restarts == 1 and found)

@@ -121,6 +121,8 @@ def test_a_folder_and_a_bare_file(home: Path, tmp_path: Path, model: Path) -> No
     (tmp_path / "nothing").mkdir()
     with pytest.raises(ClientError, match="nothing has no model"):
         open_model(str(tmp_path / "nothing"), home)
+    with pytest.raises(ClientError, match="does not exist"):
+        open_model("x" * 300, home)
     with pytest.raises(ClientError, match=r'did you mean "model\.bin"'):
         open_model(str(model / "modl.bin"), home)
 

@@ -88,6 +88,8 @@ def test_nothing_there(home: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "source", {"train.txt": b"", "empty/.hidden": b""})
     with pytest.raises(ClientError, match=r'trian.txt does not exist; did you mean "train.txt"'):
         place_channel(str(source / "trian.txt"), tmp_path / "channel", home)
+    with pytest.raises(ClientError, match=r"File name too long|does not exist"):
+        place_channel("x" * 300, tmp_path / "channel", home)
     with pytest.raises(ClientError, match="empty has no files"):
         place_channel(str(source / "empty"), tmp_path / "channel", home)
     with pytest.raises(ClientError, match="there are no files at memory://none"):

@@ -37,6 +37,7 @@ def test_paths_and_file_uris(home: Path, tmp_path: Path, monkeypatch: pytest.Mon
         ((tmp_path / "with space").as_uri(), tmp_path / "with space"),
         (f"file://{tmp_path}/100%25", tmp_path / "100%25"),
         ("a:b//c", tmp_path / "a:b//c"),
+        ("~nobody by that name/x", tmp_path / "~nobody by that name" / "x"),
     ]:
         assert resolve(uri, home).path == path
 
@@ -48,7 +49,17 @@ def test_a_bucket_is_a_folder_if_it_exists(home: Path) -> None:
     assert resolve("s3://mine/a/b", home).path == bucket / "a" / "b"
     assert resolve("s3://mine", home).path == bucket
     assert resolve("s3://mine/", home).path == bucket
-    for uri in ("s3://mine/../other/x", "s3://mine/a/../../other", "s3://", "s3:///key", "s3://..", "", " ", "a\0b"):
+    for uri in (
+        "s3://mine/../other/x",
+        "s3://mine/a/../../other",
+        "s3://",
+        "s3:///key",
+        "s3://..",
+        "file://",
+        "",
+        " ",
+        "a\0b",
+    ):
         with pytest.raises(ClientError):
             resolve(uri, home)
 

@@ -71,9 +71,8 @@ class LocalEngine(Engine):
         _raise_refusal(folder, output.decode(errors="replace"))
 
     def state(self, folder: Path) -> State:
-        """Lock first, then state: what is read after the lock was free cannot change any more."""
-        alive = run_folder.is_held(folder)
-        record = run_folder.read_record(folder)
+        """Lock first, then state: what is read while the lock is free cannot change any more."""
+        alive, record = run_folder.look(folder)
         if not alive and record is not None and record.phase is Phase.ENDED:
             return record.state(alive=False)
         if not alive and (record is not None or (folder / run_folder.SPECIFICATION).exists()):

@@ -202,6 +202,20 @@ def is_held(folder: Path) -> bool:
         return False
 
 
+def look(folder: Path) -> tuple[bool, Record | None]:
+    """Whether a supervisor lives here, and the record.
+
+    If none does, no new one can begin before the record is read: it would be mistaken for a run that was lost.
+    """
+    with _lock_file(folder) as descriptor:
+        if descriptor is not None:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True, read_record(folder)
+        return False, read_record(folder)
+
+
 def wait_until_free(folder: Path) -> None:
     """Block until no supervisor lives in this folder."""
     with _lock_file(folder) as descriptor:

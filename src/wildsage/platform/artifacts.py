@@ -71,11 +71,12 @@ def open_model(uri: str, home: Path) -> Path:
     if location.path is None:
         return _open_remote(location, home)
     path = location.path
-    if path.is_dir():
-        if not any(path.iterdir()):
-            raise ClientError(f"{path} has no model: the folder is empty")
+    if os.path.isdir(path):
+        with disk_errors("reading", path):
+            if not any(path.iterdir()):
+                raise ClientError(f"{path} has no model: the folder is empty")
         return path
-    if not path.exists():
+    if not os.path.exists(path):
         raise missing(path)
 
     def fill(folder: Path) -> None:

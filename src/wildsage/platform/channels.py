@@ -131,9 +131,9 @@ def _place_files(files: list[tuple[Location, str]], folder: Path, home: Path) ->
         if location.path is None:
             filesystem, path = open_filesystem(location, home)
             download(filesystem, {path: target}, location.uri)
-        elif not location.path.exists():
+        elif not os.path.exists(location.path):
             raise missing(location.path)
-        elif not location.path.is_file():
+        elif not os.path.isfile(location.path):
             raise ClientError(f"{location.path} is not a file")
         else:
             with disk_errors("placing", target):
@@ -152,9 +152,9 @@ def _fetched(location: Location, home: Path) -> Iterator[Path]:
             download(filesystem, {path: scratch / "file"}, location.uri)
             yield scratch / "file"
         return
-    if not location.path.exists():
+    if not os.path.exists(location.path):
         raise missing(location.path)
-    if not location.path.is_file():
+    if not os.path.isfile(location.path):
         raise ClientError(f"{location.path} is not a file")
     with disk_errors("reading", location.path):
         yield location.path

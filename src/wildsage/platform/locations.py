@@ -32,17 +32,15 @@ def resolve(uri: str, home: Path) -> Location:
 
     Raises ClientError for an empty URI, one without a bucket, or a key that climbs out of its bucket.
     """
-    if not uri.strip() or "\0" in uri:
-        raise ClientError(f"{uri!r} is not a location: a path, file://…, s3://bucket/key or another URL")
     scheme, separator, rest = uri.partition("://")
+    if not uri.strip() or "\0" in uri or (separator and not rest):
+        raise ClientError(f"{uri!r} is not a location: a path, file://…, s3://bucket/key or another URL")
     if not separator or not scheme.replace("+", "").replace("-", "").isalnum():
-        return Location(uri, Path(uri).expanduser().absolute())
+        return Location(uri, _absolute(uri))
     if scheme == "file":
         # As in local mode of the SDK, what follows the slashes is the path, so that file://data is relative.
-        plain = Path(rest).expanduser().absolute()
-        return Location(
-            uri, plain if "%" not in rest or plain.exists() else Path(unquote(rest)).expanduser().absolute()
-        )
+        plain, unquoted = _absolute(rest), unquote(rest)
+        return Location(uri, plain if os.path.exists(plain) or "\0" in unquoted else _absolute(unquoted))
     if scheme != "s3":
         return Location(uri, url=uri)
     bucket, _, key = rest.partition("/")
@@ -56,6 +54,11 @@ def resolve(uri: str, home: Path) -> Location:
     return Location(uri, (folder / key.lstrip("/")).absolute(), prefix=True)
 
 
+def _absolute(path: str) -> Path:
+    """~ is the home folder; unlike Path.expanduser, a ~name that is no user is left as it is."""
+    return Path(os.path.expanduser(path)).absolute()
+
+
 def join(uri: str, *parts: str) -> str:
     """Add parts to a path or URI with one slash between each two, however many were there."""
     return "/".join([uri.rstrip("/"), *(part.strip("/") for part in parts)])
@@ -64,7 +67,7 @@ def join(uri: str, *parts: str) -> str:
 def missing(path: Path) -> ClientError:
     """The error for a path that does not exist, with the nearest name in the deepest folder of it that does."""
     child, parent = path, path.parent
-    while not parent.exists() and parent != parent.parent:
+    while not os.path.exists(parent) and parent != parent.parent:
         child, parent = parent, parent.parent
     with contextlib.suppress(OSError):
         if parent.is_dir():
@@ -170,7 +173,7 @@ def upload(source: Path, uri: str, home: Path) -> None:
     Holes stay holes on this machine. Raises ClientError if the source is missing or the place is not allowed,
     InternalServerError if a disk is full or the storage fails.
     """
-    if not source.exists():
+    if not os.path.exists(source):
         raise missing(source)
     location = resolve(uri, home)
     if source.is_dir():
