@@ -13,6 +13,7 @@ import pytest
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
+from tests.platform.requests import job_request
 from tests.runtime.third_party import ROOT, install
 from tests.waiting import until
 
@@ -126,22 +127,6 @@ def words(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "words.txt").write_text("a b a\nc\n")
     return folder
-
-
-def channel(path: Path, name: str = "train", **more: Any) -> dict[str, Any]:
-    source = {"S3DataType": "S3Prefix", "S3Uri": str(path)}
-    return {"ChannelName": name, "DataSource": {"S3DataSource": source}, **more}
-
-
-def job_request(name: str, path: Path, **more: Any) -> dict[str, Any]:
-    values = {"rounds": "1", **more.pop("hyperparameters", {})}
-    return {
-        "TrainingJobName": name,
-        "AlgorithmSpecification": {"TrainingImage": "counting", "TrainingInputMode": "File"},
-        "HyperParameters": values,
-        "InputDataConfig": [channel(path)],
-        **more,
-    }
 
 
 def ended(describe: Callable[[], dict[str, Any]], status: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.platform.conftest import CheckedPlatform, channel, job_request, train, trained
+from tests.platform.conftest import CheckedPlatform, train, trained
+from tests.platform.requests import channel, job_request
 from tests.waiting import until
 
 from wildsage.engines.run_folder import read_record
@@ -132,11 +134,34 @@ def test_a_bad_hyperparameter_is_the_reason(platform: CheckedPlatform, words: Pa
     assert 'did you mean "weight"?' in job["FailureReason"]
 
 
-def test_an_output_path_that_cannot_be_written(platform: CheckedPlatform, words: Path) -> None:
-    output = {"S3OutputPath": str(words / "words.txt")}
-    job = train(platform, "nowhere", words, OutputDataConfig=output)
+def test_an_output_path_that_cannot_be_written(platform: CheckedPlatform, words: Path, tmp_path: Path) -> None:
+    for path in (words / "words.txt", words / "words.txt" / "below"):
+        with pytest.raises(ServiceError, match=r"words\.txt is a file"):
+            platform.create_training_job(**job_request("no", words, OutputDataConfig={"S3OutputPath": str(path)}))
+    if importlib.util.find_spec("s3fs") is None:
+        with pytest.raises(ServiceError, match="pip install s3fs"):
+            platform.create_training_job(**job_request("no", words, OutputDataConfig={"S3OutputPath": "s3://far/"}))
+    # What is in the way comes to light only at the end.
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "nowhere").write_text("in the way")
+    job = train(platform, "nowhere", words, OutputDataConfig={"S3OutputPath": str(tmp_path / "out")})
     assert job["TrainingJobStatus"] == "Failed"
-    assert "words.txt" in job["FailureReason"]
+    assert str(tmp_path / "out" / "nowhere") in job["FailureReason"]
+
+
+def test_stores_other_than_paths(platform: CheckedPlatform, words: Path, home: Path) -> None:
+    """s3:// of a bucket that is a folder of the home, both ways."""
+    bucket = home / "buckets" / "mine"
+    (bucket / "data").mkdir(parents=True)
+    (bucket / "data" / "words.txt").write_text("a a")
+    request = job_request("bucket", words, OutputDataConfig={"S3OutputPath": "s3://mine/"})
+    request["InputDataConfig"] = [channel(Path("x"))]
+    request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] = "s3://mine/data/wor"
+    platform.create_training_job(**request)
+    job = trained(platform, "bucket")
+    assert job["ModelArtifacts"]["S3ModelArtifacts"] == "s3://mine/bucket/output/model.tar.gz"
+    assert (bucket / "bucket" / "output" / "model.tar.gz").is_file()
+    assert job["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] == "s3://mine/data/wor"
 
 
 def test_a_stopped_job_keeps_its_model(platform: CheckedPlatform, words: Path) -> None:

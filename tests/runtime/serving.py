@@ -87,6 +87,10 @@ class ObedientAlgorithm(Algorithm):
 class Lonely(Obedient):
     fork_safe = False
 
+    @classmethod
+    def recognises(cls, folder):
+        return False
+
 class LonelyAlgorithm(ObedientAlgorithm):
     name, model = "lonely", Lonely
 """

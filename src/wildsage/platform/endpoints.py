@@ -167,6 +167,14 @@ class Endpoints:
             raise invalid(f"The endpoint {name} is in status {record.status} and does not listen", operation=operation)
         return state.address
 
+    def listening(self, name: str) -> tuple[str, int] | None:
+        """Where the endpoint's server listens, without a look at its record; None if nothing lives there."""
+        try:
+            state = self.context.engine.state(self.folder(name))
+        except ClientError:
+            return None
+        return state.address if state.alive else None
+
     def log_lines(self, name: str, operation: str) -> Iterator[str]:
         """The lines of the endpoint's log as they come, until it is deleted."""
         self.get(name, operation)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from wildsage.platform.locations import missing, resolve
+from wildsage.contract.errors import ClientError
+from wildsage.platform.locations import missing, open_filesystem, resolve
 
 
 def absolute(uri: str, home: Path) -> str:
@@ -22,11 +24,30 @@ def local_path(uri: str, home: Path) -> Path | None:
 
 
 def check_source(uri: str, home: Path) -> None:
-    """Raise ClientError for an input on this machine that is not there. Other stores are asked when the job starts."""
+    """Raise ClientError for an input on this machine that is not there, or a store that cannot be reached from it.
+
+    What is in another store is looked at when the job starts.
+    """
     location = resolve(uri, home)
     path = location.path
-    if path is None or path.exists():
+    if path is None:
+        open_filesystem(location, home)
+        return
+    if path.exists():
         return
     if location.prefix and path.parent.is_dir() and any(p.name.startswith(path.name) for p in path.parent.iterdir()):
         return
     raise missing(path)
+
+
+def check_destination(uri: str, home: Path) -> None:
+    """Raise ClientError for a folder that cannot be written to: better now than after the training."""
+    location = resolve(uri, home)
+    if location.path is None:
+        open_filesystem(location, home)
+        return
+    there = next(path for path in (location.path, *location.path.parents) if path.exists())
+    if not there.is_dir():
+        raise ClientError(f"{uri} cannot be a folder: {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ClientError(f"{uri} cannot be written to: no permission in {there}")

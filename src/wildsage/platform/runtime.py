@@ -40,7 +40,7 @@ class Body(io.BytesIO):
 
 
 class Runtime:
-    """Invokes endpoints over HTTP. Connections are kept, and a known address is not looked up again."""
+    """Invokes endpoints over HTTP. Connections are kept, and a known endpoint's record is not read again."""
 
     def __init__(self, context: Context, endpoints: Endpoints) -> None:
         self._context, self._endpoints = context, endpoints
@@ -66,7 +66,8 @@ class Runtime:
         headers = {header: request[member] for member, header in _HEADERS.items() if member in request}
         known = self._known.get(name)
         answer = None
-        if known is not None:
+        # Asked each time, as it takes microseconds: the port of an endpoint that has gone may be another's by now.
+        if known is not None and self._endpoints.listening(name) == known[0]:
             answer = self._post(known[0], body, headers)
         if answer is None:
             # Not known, or no longer there: the record tells, and puts right what can be.

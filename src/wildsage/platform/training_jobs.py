@@ -47,6 +47,11 @@ class TrainingJobs(Jobs):
         checkpoints, problem = _checkpoint_folder(request, self.context.home)
         problems += [] if problem is None else [problem]
         try:
+            output = request.get("OutputDataConfig", {}).get("S3OutputPath", str(self.context.home / "artifacts"))
+            places.check_destination(output, self.context.home)
+        except ClientError as error:
+            problems.append(f"OutputDataConfig.S3OutputPath: {error}")
+        try:
             filled = _filled(request, algorithm, self.context.home)
             check_definitions(
                 [MetricDefinition(d["Name"], d["Regex"]) for d in filled["AlgorithmSpecification"]["MetricDefinitions"]]

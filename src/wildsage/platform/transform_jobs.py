@@ -138,9 +138,12 @@ def _problems(request: Mapping[str, Any], home: Path) -> list[str]:
         problems.append("TransformInput: S3DataType = AugmentedManifestFile is not allowed: S3Prefix, ManifestFile")
     try:
         places.check_source(data["S3Uri"], home)
-        places.local_path(request["TransformOutput"]["S3OutputPath"], home)
     except ClientError as error:
         problems.append(f"TransformInput: {error}")
+    try:
+        places.check_destination(request["TransformOutput"]["S3OutputPath"], home)
+    except ClientError as error:
+        problems.append(f"TransformOutput: {error}")
     try:
         Filters.of(
             request.get("DataProcessing", {}), source.get("ContentType"), request["TransformOutput"].get("Accept")

@@ -117,6 +117,40 @@ class Exchange(Job):
 class Connection(asyncio.Protocol):
     """One client."""
 
+    __slots__ = (
+        "_app",
+        "_begun",
+        "_body",
+        "_body_bytes",
+        "_chunked",
+        "_continue",
+        "_ending",
+        "_exchanges",
+        "_expects",
+        "_full",
+        "_head_bytes",
+        "_head_complete",
+        "_hosts",
+        "_hung_up",
+        "_length",
+        "_limits",
+        "_message",
+        "_options",
+        "_parser",
+        "_path",
+        "_paused",
+        "_raw_bytes",
+        "_refusal",
+        "_since",
+        "_taken",
+        "_transport",
+        "_unsent",
+        "_upgrades",
+        "_url",
+        "_wrong",
+        "front",
+    )
+
     def __init__(self, front: Front) -> None:
         self.front = front
         self._app = front.app
@@ -130,21 +164,23 @@ class Connection(asyncio.Protocol):
         self._since = time.monotonic()  # of the last answer, or of the hanging up
         self._unsent = 0  # bytes that the client had not taken at the last check
         self._taken = 0.0  # when it last took some
-        self._message: Exchange | None = None  # being received
         self._begun = 0.0
+        self._raw_bytes = 0  # as they came in, of the request that is being received
+        self._message: Exchange | None = None
+        self._wrong: tuple[int, str] | None = None  # seen in a header; said when the head is complete
+        self._refusal: tuple[int, str] | None = None  # by method and path
+        self._body: bytes | bytearray = b""
+        self._path = b""
         self._reset()
 
     def _reset(self) -> None:
-        """Forget the request that was being received."""
+        """Make ready for the next request."""
         self._url = b""
-        self._head_bytes = self._raw_bytes = self._body_bytes = 0
-        self._head_complete = self._chunked = self._expects = self._discard = False
+        self._head_bytes = self._body_bytes = self._hosts = 0
         self._length = -1
-        self._hosts = 0
-        self._pieces: list[bytes] = []
-        self._wrong: tuple[int, str] | None = None  # seen in a header; said when the head is complete
-        self._path = b""
-        self._refusal: tuple[int, str] | None = None  # by method and path
+        # _options: the head has fields that only some requests have, see on_headers_complete
+        self._head_complete = self._chunked = self._expects = self._options = self._upgrades = False
+        self._wrong = None
 
     # asyncio's side
 
@@ -160,7 +196,7 @@ class Connection(asyncio.Protocol):
         for exchange in self._exchanges:
             exchange.abandon()
         self._exchanges.clear()
-        self._pieces = []
+        self._body = b""
         self._transport = None
         self.front.remove(self)
 
@@ -219,9 +255,7 @@ class Connection(asyncio.Protocol):
     # the parser's side
 
     def on_message_begin(self) -> None:
-        raw = self._raw_bytes
         self._reset()
-        self._raw_bytes = raw
         self._message = Exchange(self)
 
     def on_url(self, url: bytes) -> None:
@@ -230,12 +264,12 @@ class Connection(asyncio.Protocol):
             self._stop(414, f"the address is longer than {self._limits.url_bytes:,} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value)
+        size = len(name)
+        self._head_bytes += size + len(value)
         if self._head_bytes > self._limits.head_bytes:
             self._stop(431, f"the header is longer than {self._limits.head_bytes:,} bytes")
         if self._head_complete or self._message is None:
             return  # a trailer
-        size = len(name)
         if size == 12:
             if name.lower() == b"content-type":
                 self._message.content_type = value
@@ -244,7 +278,7 @@ class Connection(asyncio.Protocol):
                 self._message.accept = self._message.accept + b"," + value if self._message.accept else value
             elif name.lower() == b"expect":
                 if value.strip().lower() == b"100-continue":
-                    self._expects = True
+                    self._expects = self._options = True
                 else:
                     self._wrong = 417, f'Expect "{value[:40].decode("latin-1")}" cannot be met'
         elif size == 4:
@@ -257,7 +291,11 @@ class Connection(asyncio.Protocol):
             if name.lower() == b"content-encoding" and value.strip().lower() != b"identity":
                 shown = value[:40].decode("latin-1")
                 self._wrong = 415, f'Content-Encoding "{shown}" is not supported; send the body as it is'
+        elif size == 10:
+            if name.lower() == b"connection":
+                self._options = True
         elif size == 17 and name.lower() == b"transfer-encoding":
+            self._options = True
             if self._chunked or value.strip().lower() != b"chunked":
                 self._wrong = 400, 'the only Transfer-Encoding is "chunked", once'
             self._chunked = True
@@ -269,18 +307,16 @@ class Connection(asyncio.Protocol):
         self._head_complete = True
         method = self._parser.get_method()
         exchange.head_only = method == b"HEAD"
-        exchange.is_1_0 = self._parser.get_http_version() == "1.0"
-        if self._parser.should_upgrade() and (self._length > 0 or self._chunked):
-            self._stop(501, "a request with a body cannot change the protocol")
-        if exchange.is_1_0:
-            if self._chunked:
-                self._stop(400, "HTTP/1.0 has no Transfer-Encoding")
-        elif self._hosts != 1:
-            self._stop(400, f"the request has {self._hosts} Host headers; it must have one")
+        if self._options or self._hosts != 1:
+            self._check_options(exchange)
         if self._wrong is not None:
             self._stop(*self._wrong)
-        self._path = self._url if self._app.allowed(self._url) else _path(self._url)
-        self._refusal = self._app.refusal(method, self._path)
+        path = self._url
+        refusal = self._app.refusal(method, path)
+        if refusal is not None:
+            path = _path(path)
+            refusal = self._app.refusal(method, path)
+        self._path, self._refusal = path, refusal
         if self._length <= 0 and not self._chunked:
             return
         if self._refusal is not None:
@@ -293,31 +329,48 @@ class Connection(asyncio.Protocol):
             self._continue = exchange
             self._flush_continue()
 
+    def _check_options(self, exchange: Exchange) -> None:
+        """What depends on the version of HTTP, which most requests need not be asked for."""
+        exchange.is_1_0 = self._parser.get_http_version() == "1.0"
+        self._upgrades = self._parser.should_upgrade()
+        if self._upgrades and (self._length > 0 or self._chunked):
+            self._stop(501, "a request with a body cannot change the protocol")
+        if exchange.is_1_0:
+            if self._chunked:
+                self._stop(400, "HTTP/1.0 has no Transfer-Encoding")
+        elif self._hosts != 1:
+            self._stop(400, f"the request has {self._hosts} Host headers; it must have one")
+
     def on_body(self, piece: bytes) -> None:
         exchange = self._message
         if exchange is None:
             raise _RefusedError
-        self._body_bytes += len(piece)
+        size = len(piece)
+        self._body_bytes += size
         if self._body_bytes > self._limits.body_bytes:
             self._stop(413, self._too_large())
-        exchange.hold(len(piece))
+        exchange.hold(size)
         if self.front.held_bytes > self._limits.held_bytes:
             self._stop(503, "requests of too many bytes are being answered; try again later")
-        self._pieces.append(piece)
+        if not self._body:
+            self._body = piece
+        else:
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += piece
         self._continue = None  # the client did not wait
 
     def on_message_complete(self) -> None:
         exchange = self._message
         if exchange is None:
             raise _RefusedError
-        pieces = self._pieces
-        exchange.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self._pieces = []
+        exchange.body = bytes(self._body)  # no copy where it came in one piece
+        self._body = b""
         self._message = None
         self._continue = None
         self._raw_bytes = 0
         self._head_complete = False
-        if not self._parser.should_keep_alive() or self._parser.should_upgrade():
+        if self._upgrades or not self._parser.should_keep_alive():
             exchange.close = True
             self._ending = True
         self._exchanges.append(exchange)
@@ -346,7 +399,7 @@ class Connection(asyncio.Protocol):
         exchange.close = True
         self._message = None
         self._continue = None
-        self._pieces = []
+        self._body = b""
         self._ending = True
         self._exchanges.append(exchange)
         exchange.refused(status, message, self._allow() if status == 405 else b"")
