@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tests.engines.conftest import kill_supervisor, python
 from tests.waiting import until
-
 from wildsage.contract.errors import ClientError
 from wildsage.engines import processes, run_folder
 from wildsage.engines.base import Cause, Ending, Phase, Specification

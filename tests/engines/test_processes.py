@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.engines.conftest import python
 from tests.waiting import until
-
 from wildsage.engines import processes
 
 

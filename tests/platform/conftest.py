@@ -13,10 +13,13 @@ import pytest
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
+<<<<<<< HEAD
 from tests.platform.requests import job_request
+=======
+
+>>>>>>> train-kernels
 from tests.runtime.third_party import ROOT, install
 from tests.waiting import until
-
 from wildsage.contract.errors import ClientError
 from wildsage.engines.local import LocalEngine
 from wildsage.platform.service import Platform

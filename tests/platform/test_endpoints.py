@@ -10,9 +10,9 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
+
 from tests.platform.conftest import CheckedPlatform, deploy, in_status, train
 from tests.waiting import until
-
 from wildsage.engines.run_folder import read_record
 from wildsage.platform.errors import ServiceError
 

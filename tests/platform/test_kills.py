@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.platform.conftest import (
     SETTLED,
     CheckedPlatform,
@@ -21,7 +22,6 @@ from tests.platform.conftest import (
 )
 from tests.platform.requests import job_request
 from tests.waiting import until
-
 from wildsage.engines.base import Specification
 from wildsage.engines.local import LocalEngine
 from wildsage.platform.errors import ServiceError

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.platform.conftest import CheckedPlatform, train
 
+from tests.platform.conftest import CheckedPlatform, train
 from wildsage.platform import logs
 from wildsage.platform.errors import ServiceError
 from wildsage.platform.logs import Event, Stream

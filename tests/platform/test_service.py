@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.platform.conftest import CheckedPlatform, model
 
+from tests.platform.conftest import CheckedPlatform, model
 from wildsage.platform import shapes
 from wildsage.platform.errors import ServiceError
 from wildsage.platform.service import Platform

@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+<<<<<<< HEAD
 from tests.platform.conftest import CheckedPlatform, train, trained
 from tests.platform.requests import channel, job_request
-from tests.waiting import until
+=======
 
+from tests.platform.conftest import CheckedPlatform, channel, job_request, train, trained
+>>>>>>> train-kernels
+from tests.waiting import until
 from wildsage.engines.run_folder import read_record
 from wildsage.platform.errors import ServiceError
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.platform.conftest import CheckedPlatform, ended, train
 
+from tests.platform.conftest import CheckedPlatform, ended, train
 from wildsage.platform.errors import ServiceError
 
 

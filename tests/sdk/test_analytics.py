@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.sdk.recording import NOW, RecordingBoto, RecordingClient
 from wildsage.contract.metrics import MetricRecord
-
 from wildsage.sdk.analytics import PandasMissingError, Table, TrainingJobAnalytics
 from wildsage.sdk.session import Session
 

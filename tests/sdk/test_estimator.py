@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.sdk.recording import NOW, RecordingBoto, RecordingClient, RefusedError
 
+from tests.sdk.recording import NOW, RecordingBoto, RecordingClient, RefusedError
 from wildsage.sdk.estimator import Estimator
 from wildsage.sdk.exceptions import ArgumentError, CapacityError, NotSupportedError, UnexpectedStatusException
 from wildsage.sdk.inputs import FileSystemInput, TrainingInput

@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.sdk.recording import NOW, RecordingBoto, RecordingClient, RefusedError
 
+from tests.sdk.recording import NOW, RecordingBoto, RecordingClient, RefusedError
 from wildsage.sdk import logs
 from wildsage.sdk.exceptions import UnexpectedStatusException
 from wildsage.sdk.logs import LogReader

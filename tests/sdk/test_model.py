@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.sdk.recording import RecordingBoto, RecordingClient, RefusedError
 
+from tests.sdk.recording import RecordingBoto, RecordingClient, RefusedError
 from wildsage.sdk.exceptions import ArgumentError, NotSupportedError
 from wildsage.sdk.model import Model
 from wildsage.sdk.serializers import CSVSerializer

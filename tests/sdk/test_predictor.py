@@ -4,8 +4,8 @@ import io
 from typing import Any
 
 import pytest
-from tests.sdk.recording import RecordingBoto, RecordingClient
 
+from tests.sdk.recording import RecordingBoto, RecordingClient
 from wildsage.sdk.deserializers import JSONDeserializer
 from wildsage.sdk.exceptions import NotSupportedError
 from wildsage.sdk.predictor import Predictor

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.sdk.recording import RecordingBoto, RecordingClient, RefusedError
 
+from tests.sdk.recording import RecordingBoto, RecordingClient, RefusedError
 from wildsage.sdk.exceptions import ArgumentError, NotSupportedError, UnexpectedStatusException
 from wildsage.sdk.s3 import S3Downloader, S3Uploader, parse_s3_url, s3_path_join
 from wildsage.sdk.session import Session, container_def, get_execution_role, production_variant
@@ -111,6 +112,32 @@ def test_a_remote_session_uses_s3(tmp_path: Path) -> None:
     assert sent == [((str(tmp_path / "x"), "mine", "k/x"), {"ExtraArgs": {"A": 1}, "Callback": None})]
     assert session.upload_string_as_file_body("t", "mine", "k", kms_key="key") == "s3://mine/k"
     assert s3.sent("put_object")["SSEKMSKeyId"] == "key"
+
+
+def test_a_remote_default_bucket_is_made_where_it_is_missing() -> None:
+    s3 = RecordingClient("s3", {"head_bucket": RefusedError("404", "Not Found")})
+    s3.exceptions = SimpleNamespace(ClientError=RefusedError)
+    session = Session(RecordingBoto(s3=s3))
+    assert session.default_bucket() == "sagemaker-eu-west-1-123456789012"
+    assert s3.sent("create_bucket") == {
+        "Bucket": "sagemaker-eu-west-1-123456789012",
+        "CreateBucketConfiguration": {"LocationConstraint": "eu-west-1"},
+    }
+    s3.answers["head_bucket"] = RefusedError("403", "Forbidden")
+    with pytest.raises(RefusedError):
+        session.default_bucket()
+
+
+def test_real_boto3_clients_are_used_as_they_are() -> None:
+    boto3 = pytest.importorskip("boto3")
+    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "y", "endpoint_url": "http://127.0.0.1:1"}
+    client = boto3.client("sagemaker", region_name="eu-west-1", **keys)
+    runtime = boto3.client("sagemaker-runtime", region_name="eu-west-1", **keys)
+    session = Session(sagemaker_client=client, sagemaker_runtime_client=runtime)
+    assert not session.embedded
+    assert session.sagemaker_client is client
+    assert session.boto_region_name == "eu-west-1"
+    assert session.endpoint_url("e") == "http://127.0.0.1:1/endpoints/e/invocations"
 
 
 # -- who --

@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.sdk.recording import NOW, RecordingBoto, RecordingClient, RefusedError
 
+from tests.sdk.recording import NOW, RecordingBoto, RecordingClient, RefusedError
 from wildsage.sdk.exceptions import ArgumentError, NotSupportedError, UnexpectedStatusException
 from wildsage.sdk.session import Session
 from wildsage.sdk.transformer import Transformer

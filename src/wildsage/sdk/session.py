@@ -921,7 +921,7 @@ def _tell_if_stopped(job: str, status: str) -> None:
     if status == "Stopped":
         logger.warning(
             "Job %s ended with status Stopped rather than Completed: somebody stopped it, or its time was up. "
-            "Its model is the best one until then.",
+            "If it had a model by then, the best one is kept.",
             job,
         )
 

@@ -99,7 +99,8 @@ def expand(
         lines_before[part.file] = before + lengths.size
 
     def joined(pick: Callable[[int], NDArray[Any]]) -> NDArray[np.int64]:
-        return np.concatenate([[0], np.cumsum(np.concatenate([pick(k) for k in range(len(kept))]), dtype=np.int64)])
+        """The sums, from zero, over the kept lines of all parts."""
+        return np.cumsum(np.concatenate([np.zeros(1, np.int64), *map(pick, range(len(kept)))]), dtype=np.int64)
 
     starts = joined(lambda k: counts[k][0][kept[k]])
     label_starts = joined(lambda k: counts[k][1][kept[k]])

@@ -407,6 +407,8 @@ def _train(
             kinds = vocabulary.kinds(corpus.counts)
         del loaded
         shape = (parameters.word_ngrams, parameters.buckets, len(vocabulary.words))
+        if sum(shape[1:]) >= 2**31:
+            raise ClientError(f"buckets = {shape[1]} is too many beside {shape[2]} words: together up to {2**31 - 1}")
         words_read = corpus.tokens
         made = expand(corpus, kinds, shape, pool, stop)
         lines_read = sum(part.starts.size - 1 for part in corpus.parts)
@@ -445,6 +447,7 @@ def _train(
     fingerprint = json.dumps([parameters.model_dump(mode="json"), marks, vocabulary.label_counts.tolist()])
     checkpoint = context.checkpoints / "supervised.npz"
     training.resume(checkpoint, fingerprint)
+    epochs_before = training.position.epoch
     stopped_early = _run(training, checkpoint, fingerprint, clock)
 
     position = training.position
@@ -460,7 +463,9 @@ def _train(
         report.metric("train:accuracy", accuracy)
     with clock.phase("model"):
         rows = training.rows_out(vocabulary, numbering, earlier)
-    an_epoch = (clock.seconds.get("train", 0.0) + clock.seconds.get("validate", 0.0)) / max(1, position.epoch)
+    an_epoch = (clock.seconds.get("train", 0.0) + clock.seconds.get("validate", 0.0)) / max(
+        1, position.epoch - epochs_before
+    )
     saved = (parameters.epochs - position.epoch) * an_epoch if stopped_early else 0.0
     report.summary(
         epochs_run=position.epoch,
@@ -472,7 +477,7 @@ def _train(
         labels=len(vocabulary.labels),
         vocabulary_size=len(vocabulary.words),
         seconds={name: round(seconds, 3) for name, seconds in clock.seconds.items()},
-        seconds_saved=round(saved, 3),
+        seconds_saved=round(saved, 6),
         best_validation_accuracy=max(position.accuracies, default=None),
         words_per_second=round(training.tokens_done_here / max(1e-9, clock.seconds.get("train", 0.0))),
         threads=threads,

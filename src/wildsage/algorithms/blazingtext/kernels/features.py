@@ -47,8 +47,8 @@ def expand(tokens, starts, kinds, hashes, kept, first, shape, features, feature_
     """Write the features and labels of the lines `kept`; line kept[k] becomes line first + k.
 
     tokens, starts, kinds: as above; hashes: uint64, fastText's, widened, by word number. kept: int64. shape: int64
-    (3,), longest n-gram, buckets, V. features, labels: int32, out, from feature_starts and label_starts (int64) of the line; a label
-    that is not known is written as -1. scratch: uint64, as long as the longest line.
+    (3,), longest n-gram, buckets, V. features, labels: int32, out, from feature_starts and label_starts (int64) of the
+    line; a label that is not known is written as -1. scratch: uint64, as long as the longest line.
     Bound by the division of each hash by the number of buckets.
     """
     ngrams, buckets, words = shape[0], np.uint64(shape[1]), shape[2]
