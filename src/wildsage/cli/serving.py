@@ -313,7 +313,7 @@ def _ask(platform: Platform, target: str, body: bytes, content_type: str, accept
     from wildsage.platform.artifacts import open_model
 
     model_data, _ = _model_of(platform, target, "blazingtext")
-    folder = open_model(model_data)
+    folder = open_model(model_data, platform.home)
     command = [sys.executable, "-m", "wildsage.runtime.predict", "--model", str(folder)]
     command += ["--content-type", content_type, "--accept", accept]
     answer = subprocess.run(command, input=body, capture_output=True, check=False)

@@ -55,9 +55,9 @@ def doctor(json: Json = False) -> None:
     from dataclasses import asdict
 
     from wildsage.doctor import Verdict, examine
-    from wildsage.platform.service import home_folder
+    from wildsage.platform.names import default_home
 
-    findings = examine(home_folder())
+    findings = examine(default_home())
     if json:
         show.as_json([asdict(finding) for finding in findings])
     else:

@@ -133,7 +133,7 @@ class Worker(asyncio.Protocol):
     def kill(self) -> None:
         """End the worker at once; its socket's end is then seen as its death."""
         # The socket is open, so the process is there and its number is not another's.
-        if self.pid is not None:
+        if self.pid:
             os.kill(self.pid, signal.SIGKILL)
 
     def close(self) -> None:

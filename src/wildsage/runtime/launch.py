@@ -34,7 +34,8 @@ def zygote(folder: Path, algorithm: str | None) -> Launched:
     ]
     if algorithm:
         command += ["--algorithm", algorithm]
-    environment = dict.fromkeys(_ONE_THREAD, "1") | dict(os.environ)
+    # Unbuffered, so that what a model prints is in the log at once, and not lost with a killed worker.
+    environment = dict.fromkeys((*_ONE_THREAD, "PYTHONUNBUFFERED"), "1") | dict(os.environ)
     with there:
         there.set_inheritable(True)
         pid = os.posix_spawn(sys.executable, command, environment)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import socket
 import sys
 import time
@@ -96,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         sys.stderr.write(f"ClientError: cannot listen on {options.host}:{options.port}: {error}\n")
         return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the event loop takes it over
     first = launch.zygote(options.model, options.algorithm)
 
     from wildsage.runtime import log, server

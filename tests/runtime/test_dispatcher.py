@@ -1,0 +1,341 @@
+"""Queue, shares, retries and limits, with workers that the test plays itself."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wildsage.runtime import frames
+from wildsage.runtime.dispatcher import Dispatcher, Job, Limits
+
+
+class Asked(Job):
+    """A request that remembers its answer."""
+
+    def __init__(self, body: bytes = b"body") -> None:
+        super().__init__()
+        self.body = body
+        self.gone = False
+        self.answer: tuple[int, bytes] | None = None
+
+    @property
+    def abandoned(self) -> bool:
+        return self.gone
+
+    def answered(self, status: int, content_type: bytes, body: bytes) -> None:
+        assert self.answer is None, "answered twice"
+        self.answer = status, body
+
+    def refused(self, status: int, message: str) -> None:
+        self.answered(status, b"", message.encode())
+
+
+class Played:
+    """The other end of a worker's socket."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self.link = link
+        self.link.setblocking(False)
+        self._rest = b""
+
+    async def ready(self) -> None:
+        await asyncio.get_running_loop().sock_sendall(self.link, frames.answer(frames.READY, b"", b"0"))
+
+    async def batch(self) -> list[bytes]:
+        """The bodies of the next batch."""
+        loop = asyncio.get_running_loop()
+        while len(self._rest) < frames.BATCH.size:
+            self._rest += await loop.sock_recv(self.link, 65536)
+        count, size = frames.BATCH.unpack_from(self._rest)
+        while len(self._rest) < frames.BATCH.size + size:
+            self._rest += await loop.sock_recv(self.link, 65536)
+        bodies, at = [], frames.BATCH.size
+        for _ in range(count):
+            sizes = frames.REQUEST.unpack_from(self._rest, at)
+            at += frames.REQUEST.size + sum(sizes)
+            bodies.append(self._rest[at - sizes[2] : at])
+        self._rest = self._rest[at:]
+        return bodies
+
+    async def answer(self, *bodies: bytes) -> None:
+        data = b"".join(frames.answer(200, b"text/plain", body) for body in bodies)
+        await asyncio.get_running_loop().sock_sendall(self.link, data)
+
+    def die(self) -> None:
+        self.link.close()
+
+
+class Stage:
+    def __init__(self, workers: int, **limits: Any) -> None:
+        self.played: list[Played] = []
+        self.readied = 0
+        self.dispatcher = Dispatcher(workers, Limits(**limits))
+        self.dispatcher.start_worker = lambda link: self.played.append(Played(link.dup()))
+        self.dispatcher.when_ready = self._count
+        self.dispatcher.fill()
+
+    async def ready(self, *numbers: int) -> None:
+        wanted = self.readied + len(numbers)
+        for number in numbers:
+            await self.played[number].ready()
+        await condition(lambda: self.readied == wanted)
+
+    def _count(self) -> None:
+        self.readied += 1
+
+    def ask(self, *bodies: bytes) -> list[Asked]:
+        jobs = [Asked(body) for body in bodies]
+        for job in jobs:
+            self.dispatcher.submit(job)
+        return jobs
+
+
+async def condition(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0.001)
+
+
+def play(scenario: Callable[[Callable[..., Stage]], Awaitable[None]]) -> None:
+    stages: list[Stage] = []
+
+    def stage(workers: int, **limits: Any) -> Stage:
+        stages.append(Stage(workers, **limits))
+        return stages[-1]
+
+    async def run() -> None:
+        try:
+            async with asyncio.timeout(20):
+                await scenario(stage)
+        finally:
+            for each in stages:
+                each.dispatcher.close()
+                await asyncio.sleep(0.01)
+                for played in each.played:
+                    played.die()
+
+    asyncio.run(run())
+
+
+def test_waits_for_a_worker_and_answers_in_its_order() -> None:
+    async def scenario(stage: Callable[..., Stage]) -> None:
+        on = stage(1)
+        jobs = on.ask(b"a", b"b", b"c")
+        assert not on.dispatcher.ready
+        await on.ready(0)
+        assert on.dispatcher.ready
+        assert await on.played[0].batch() == [b"a", b"b", b"c"]
+        await on.played[0].answer(b"A")
+        await condition(lambda: jobs[0].answer)
+        assert jobs[1].answer is None
+        await on.played[0].answer(b"B", b"C")
+        await condition(lambda: jobs[2].answer)
+        assert [job.answer for job in jobs] == [(200, b"A"), (200, b"B"), (200, b"C")]
+        assert not on.dispatcher.busy
+
+    play(scenario)
+
+
+def test_a_busy_worker_gets_nothing_and_an_idle_one_what_has_queued() -> None:
+    async def scenario(stage: Callable[..., Stage]) -> None:
+        on = stage(1)
+        await on.ready(0)
+        on.ask(b"first")
+        assert await on.played[0].batch() == [b"first"]
+        jobs = on.ask(b"a", b"b")
+        await asyncio.sleep(0.01)
+        assert all(job.answer is None for job in jobs)
+        await on.played[0].answer(b"First")
+        assert await on.played[0].batch() == [b"a", b"b"]
+
+    play(scenario)
+
+
+def test_a_long_queue_is_shared_among_all_workers() -> None:
+    async def scenario(stage: Callable[..., Stage]) -> None:
+        on = stage(2, short_queue_s=0.0)
+        await on.ready(0, 1)
+        on.dispatcher.learn(1.0)
+        on.ask(*(b"%d" % number for number in range(9)))
+        shares = [len(await played.batch()) for played in on.played]
+        assert sum(shares) in (7, 8)  # half of nine, then half of what is left
+        assert max(shares) == 5
+
+    play(scenario)
+
+
+def test_a_batch_is_bounded_in_requests_and_bytes() -> None:
+    async def scenario(stage: Callable[..., Stage]) -> None:
+        on = stage(1, batch_requests=3, batch_bytes=100)
+        await on.ready(0)
+        on.ask(*[b"x" * 40] * 3, *[b"y"] * 4, b"z" * 500)
+        expected = [[b"x" * 40] * 2, [b"x" * 40, b"y", b"y"], [b"y", b"y"], [b"z" * 500]]
+        for bodies in expected:
+            assert await on.played[0].batch() == bodies
+            await on.played[0].answer(*bodies)
+
+    play(scenario)
+
+
+def test_what_a_dead_worker_held_is_tried_again_alone() -> None:
+    async def scenario(stage: Callable[..., Stage]) -> None:
+        on = stage(1)
+        await on.ready(0)
+        jobs = on.ask(b"a", b"b", b"c")
+        await on.played[0].batch()
+        await on.played[0].answer(b"A")
+        await condition(lambda: jobs[0].answer)
+        later = on.ask(b"d")
+        on.played[0].die()
+        await condition(lambda: len(on.played) == 2)
+        await on.ready(1)
+        for body in (b"b", b"c", b"d"):
+            assert await on.played[1].batch() == [body]
+            await on.played[1].answer(body.upper())
+        await condition(lambda: later[0].answer)
+        assert [job.answer for job in jobs] == [(200, b"A"), (200, b"B"), (200, b"C")]
+        assert on.dispatcher.counters.retried == 2
+        assert on.dispatcher.counters.replaced == 1
+
+    play(scenario)
+
+
+def test_two_deaths_are_enough() -> None:
+    async def scenario(stage: Callable[..., Stage]) -> None:
+        on = stage(1)
+        (job,) = on.ask(b"poison")
+        for number in range(2):
+            await condition(lambda wanted=number: len(on.played) > wanted)
+            await on.ready(number)
+            assert await on.played[number].batch() == [b"poison"]
+            on.played[number].die()
+        await condition(lambda: job.answer)
+        assert job.answer == (500, b"a worker ended while it answered this request, 2 times of 2")
+
+    play(scenario)
+
+
+def test_an_abandoned_request_is_not_handed_out() -> None:
+    async def scenario(stage: Callable[..., Stage]) -> None:
+        on = stage(1)
+        jobs = on.ask(b"a", b"b")
+        jobs[0].gone = True
+        await on.ready(0)
+        assert await on.played[0].batch() == [b"b"]
+
+    play(scenario)
+
+
+def test_a_full_queue_refuses() -> None:
+    async def scenario(stage: Callable[..., Stage]) -> None:
+        on = stage(1, waiting=2)
+        *_, last = on.ask(b"a", b"b", b"c")
+        assert last.answer == (503, b"2 requests are waiting already; try again later")
+
+    play(scenario)
+
+
+def test_a_request_that_no_worker_took_is_refused() -> None:
+    async def scenario(stage: Callable[..., Stage]) -> None:
+        on = stage(1, answer_s=60.0)
+        (job,) = on.ask(b"a")
+        on.dispatcher.check(time.monotonic())
+        assert job.answer is None
+        on.dispatcher.check(time.monotonic() + 61)
+        assert job.answer == (503, b"no worker was free within 60 s")
+
+    play(scenario)
+
+
+def test_closing_refuses_what_is_left() -> None:
+    async def scenario(stage: Callable[..., Stage]) -> None:
+        on = stage(1)
+        await on.ready(0)
+        (held,) = on.ask(b"a")
+        await on.played[0].batch()
+        (waiting,) = on.ask(b"b")
+        on.dispatcher.close()
+        assert held.answer == waiting.answer == (503, b"the server is stopping")
+
+    play(scenario)
+
+
+def test_nothing_is_started_while_nothing_can() -> None:
+    async def scenario(stage: Callable[..., Stage]) -> None:
+        on = stage(1)
+        start, on.dispatcher.start_worker = on.dispatcher.start_worker, None
+        await on.ready(0)
+        (job,) = on.ask(b"a")
+        await on.played[0].batch()
+        on.played[0].die()
+        await condition(lambda: on.dispatcher.counters.replaced)
+        await asyncio.sleep(0.02)
+        assert len(on.played) == 1
+        on.dispatcher.start_worker = start
+        on.dispatcher.fill()
+        await on.ready(1)
+        assert await on.played[1].batch() == [b"a"]
+        await on.played[1].answer(b"A")
+        await condition(lambda: job.answer)
+
+    play(scenario)
+
+
+@settings(max_examples=25)
+@given(
+    steps=st.lists(st.sampled_from(["ask", "ask", "ask", "answer", "answer", "die"]), max_size=25),
+    workers=st.integers(1, 3),
+)
+def test_every_request_gets_exactly_one_answer(steps: list[str], workers: int) -> None:
+    async def scenario(stage: Callable[..., Stage]) -> None:
+        on = stage(workers)
+        jobs: list[Asked] = []
+        alive: set[int] = set()
+        tasks: dict[int, asyncio.Task[None]] = {}
+
+        async def work(number: int, once: bool) -> None:
+            while True:
+                bodies = await on.played[number].batch()
+                await on.played[number].answer(*(body.upper() for body in bodies))
+                if once:
+                    return
+
+        async def refresh() -> None:
+            for number in range(len(on.played)):
+                if number not in alive and number not in tasks:
+                    await on.played[number].ready()
+                    alive.add(number)
+            await asyncio.sleep(0.001)
+
+        for step in steps:
+            await refresh()
+            if step == "ask":
+                jobs += on.ask(b"job %d" % len(jobs))
+            elif step == "die" and alive:
+                number = alive.pop()
+                tasks[number] = asyncio.create_task(asyncio.sleep(0))
+                on.played[number].die()
+            await asyncio.sleep(0.001)
+        # From now on every worker answers, and those that are started too.
+        running: dict[int, asyncio.Task[None]] = {}
+        async with asyncio.timeout(10):
+            while any(job.answer is None for job in jobs):
+                await refresh()
+                for number in alive:
+                    if number not in running:
+                        running[number] = asyncio.create_task(work(number, once=False))
+        for task in running.values():
+            task.cancel()
+        await asyncio.gather(*running.values(), *tasks.values(), return_exceptions=True)
+        for number, job in enumerate(jobs):
+            assert job.answer is not None
+            status, body = job.answer
+            assert (status, body) == (200, b"JOB %d" % number) or (status == 500 and job.tries == 2)
+
+    play(scenario)
