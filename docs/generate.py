@@ -1,4 +1,4 @@
-"""Write docs/cli.md and docs/hyperparameters.md from the program itself; tests/test_docs.py fails when they are stale."""
+"""Write docs/cli.md and docs/hyperparameters.md from the program itself; a test fails when they are stale."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def run(platform: Platform, listener: Listener, folder: Path, *, command: str = 
         estimator.set_hyperparameters(**HYPERPARAMETERS)
         channels = {name: str(folder / f"{name}.txt") for name in ("train", "validation")}
         estimator.fit(channels, wait=False)
-        outcome.job = estimator.latest_training_job.name
+        outcome.job = estimator.jobs[-1].name
         _follow(platform, outcome.job, listener)
         _take_summary(outcome, platform.training_summary(outcome.job) or {})
         outcome.model_file = str(estimator.model_data)

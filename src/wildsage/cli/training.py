@@ -135,7 +135,7 @@ def train(
     )
     estimator.set_hyperparameters(**given.hyperparameters)
     estimator.fit(given.channels, wait=False, job_name=name)
-    job = estimator.latest_training_job.name
+    job = estimator.jobs[-1].name
     platform = Platform()
     if detach:
         if json:
