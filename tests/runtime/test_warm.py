@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from wildsage.algorithms import kernel
@@ -20,3 +25,21 @@ def test_it_compiles_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_name_that_there_is_not_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert warm.main(["blazingtxt"]) == 1
     assert "blazingtxt" in capsys.readouterr().out
+
+
+def test_check_tells_what_is_missing_and_compiles_nothing(tmp_path: Path) -> None:
+    def check() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "wildsage.runtime.warm", "--check", "blazingtext"]
+        environment = {**os.environ, "WILDSAGE_CACHE": str(tmp_path)}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    for _ in range(2):
+        answer = check()
+        assert answer.returncode == 1
+        assert "wildsage.algorithms.blazingtext.kernels.supervised." in answer.stdout
+
+
+def test_check_is_content_after_the_warm_up(capsys: pytest.CaptureFixture[str]) -> None:
+    assert warm.main(["blazingtext"]) == 0
+    assert warm.main(["--check", "blazingtext"]) == 0
+    assert capsys.readouterr().out.endswith("every kernel is compiled\n")
