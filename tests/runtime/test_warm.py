@@ -27,19 +27,16 @@ def test_a_name_that_there_is_not_fails(capsys: pytest.CaptureFixture[str]) -> N
     assert "blazingtxt" in capsys.readouterr().out
 
 
-def test_check_tells_what_is_missing_and_compiles_nothing(tmp_path: Path) -> None:
-    def check() -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "wildsage.runtime.warm", "--check", "blazingtext"]
+def test_check_tells_what_is_missing_until_the_warm_up_has_compiled_it(tmp_path: Path) -> None:
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "wildsage.runtime.warm", *arguments, "blazingtext"]
         environment = {**os.environ, "WILDSAGE_CACHE": str(tmp_path)}
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
-    for _ in range(2):
-        answer = check()
+    for _ in range(2):  # to ask compiles nothing
+        answer = call("--check")
         assert answer.returncode == 1
         assert "wildsage.algorithms.blazingtext.kernels.supervised." in answer.stdout
-
-
-def test_check_is_content_after_the_warm_up(capsys: pytest.CaptureFixture[str]) -> None:
-    assert warm.main(["blazingtext"]) == 0
-    assert warm.main(["--check", "blazingtext"]) == 0
-    assert capsys.readouterr().out.endswith("every kernel is compiled\n")
+    assert call().returncode == 0
+    answer = call("--check")
+    assert (answer.returncode, answer.stdout) == (0, "every kernel is compiled\n")
