@@ -196,7 +196,7 @@ def next_commands(job: str, command: str) -> list[str]:
     return [
         f'{command} predict {job} "{text}"',
         f"{command} deploy {job} --name reviews",
-        f"curl -H 'Content-Type: application/json' -d '{body}' \"$({command} endpoints reviews --url)\"",
+        f"curl -d '{body}' \"$({command} endpoints reviews --url)\"",
     ]
 
 

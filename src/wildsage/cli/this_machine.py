@@ -155,7 +155,7 @@ def _tell(outcome: Outcome) -> None:
         say(f"Early stopping saved: {saved}; the model is that of epoch {outcome.best_epoch}")
     phases = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in outcome.seconds.items())
     say(f"Time: {phases}")
-    say(f"Model: {outcome.model_file} ({outcome.model_bytes / 1e6:.1f} MB)")
+    say(f"Model: {show.path(outcome.model_file)} ({outcome.model_bytes / 1e6:.1f} MB)")
     say("The endpoint is deleted again; nothing is left running.")
     say()
     say("Try next:", "bold")
