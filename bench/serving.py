@@ -311,9 +311,8 @@ def main() -> None:
                 f"| {statistics.median(starts[kind.name]):.2f} | {sum(each.lost for each in seen)} |"
             )
         ratios(kinds, rounds, texts)
-    print(
-        f"\n| server | memory MB, {options.workers} workers (PSS of all processes) | a further worker MB (without mapped files) |"
-    )
+    print(f"\n| server | memory MB, {options.workers} workers (PSS of all processes) | ", end="")
+    print("a further worker MB (without mapped files) |")
     print("|---|---|---|")
     for kind, _ in kinds:
         whole, more = memory[kind.name]
