@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 import uvicorn
-from bench.peers.classifier import Classifier
 from fastapi import FastAPI
 from pydantic import BaseModel
+
+from bench.peers.classifier import Classifier
 
 
 class Question(BaseModel):

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import litserve
+
 from bench.peers.classifier import Classifier
 
 KIND = os.environ.get("LITSERVE", "default")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
-from bench.peers.classifier import Classifier
 from mlserver import MLModel
 from mlserver.codecs import StringCodec
 from mlserver.types import InferenceRequest, InferenceResponse
+
+from bench.peers.classifier import Classifier
 
 
 class Runtime(MLModel):

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.runtime.third_party import install
 
+from tests.runtime.third_party import install
 from wildsage.algorithms import registry
 from wildsage.contract.errors import AlgorithmError, ClientError
 

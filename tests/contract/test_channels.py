@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies import channels, json_values
 
+from tests.strategies import channels, json_values
 from wildsage.contract.channels import (
     Channel,
     Distribution,

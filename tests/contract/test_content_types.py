@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies import content_type_texts
 
+from tests.strategies import content_type_texts
 from wildsage.contract import content_types
 from wildsage.contract.content_types import CSV, JSON, JSON_LINES, ContentType, choose, parse, parse_accept
 from wildsage.contract.errors import ClientError

@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies import channel_names, json_values
 
+from tests.strategies import channel_names, json_values
 from wildsage.contract.environment import ScriptEnvironment, encode
 from wildsage.contract.layout import Layout
 from wildsage.contract.resources import InstanceGroup, Resources

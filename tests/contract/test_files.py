@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies import json_values
 
+from tests.strategies import json_values
 from wildsage.contract.errors import DataError
 from wildsage.contract.files import parse_json, read_json, read_json_object, shown, write_atomically, write_json
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AliasChoices, Field, PositiveInt, field_validator
-from tests.strategies import json_values
 
+from tests.strategies import json_values
 from wildsage.contract.builtins import names, table
 from wildsage.contract.errors import ClientError, DataError
 from wildsage.contract.hyperparameters import (

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies import metric_records
 
+from tests.strategies import metric_records
 from wildsage.contract.builtins import names, table
 from wildsage.contract.errors import ClientError, DataError
 from wildsage.contract.metrics import (

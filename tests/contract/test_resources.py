@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies import json_values
 
+from tests.strategies import json_values
 from wildsage.contract.errors import ClientError
 from wildsage.contract.resources import InstanceGroup, Resources, parse_resources, read_resources, write_resources
 

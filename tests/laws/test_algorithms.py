@@ -11,8 +11,8 @@ from threading import Event
 from typing import Any
 
 import pytest
-from tests.laws.samples import SAMPLES, Sample
 
+from tests.laws.samples import SAMPLES, Sample
 from wildsage.algorithms import registry
 from wildsage.algorithms.base import Algorithm, Model
 from wildsage.contract.builtins import table

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+
 from tests.runtime.serving import PING, Answer, Client, Server, install, instances, request
 from tests.waiting import until
-
 from wildsage.runtime.app import App
 from wildsage.runtime.dispatcher import Counters, Dispatcher, Job
 from wildsage.runtime.front import Front, HttpLimits

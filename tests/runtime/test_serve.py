@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.runtime.serving import PING, Answer, Server, alive, children, environment, install, instances, request
 from tests.waiting import until
 

@@ -10,7 +10,6 @@ from threading import Event
 
 from tests.runtime.third_party import ROOT
 from tests.waiting import until
-
 from wildsage.runtime.signals import stop_on_signal
 
 # pbkdf2 stands for a kernel: one call of many seconds that lets other threads run, but no signal handler of Python.

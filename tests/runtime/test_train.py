@@ -13,9 +13,9 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+
 from tests.runtime.third_party import environment, install, lay_out, start
 from tests.waiting import until
-
 from wildsage.contract.builtins import table
 from wildsage.contract.channels import Channel, InputMode
 from wildsage.contract.layout import Layout

@@ -69,3 +69,7 @@ class Algorithm(ABC, Generic[H]):
     @abstractmethod
     def train(self, context: TrainingContext[H]) -> Model:
         """Train, from the checkpoint if there is one. On context.stop: checkpoint and return the best model so far."""
+
+    @classmethod
+    def warm_up(cls) -> None:
+        """Compile what training and answering need, so that the first job need not; called at install."""

@@ -1,0 +1,5 @@
+"""BlazingText: text classification in fastText's way."""
+
+from wildsage.algorithms.blazingtext.algorithm import BlazingText
+
+__all__ = ["BlazingText"]

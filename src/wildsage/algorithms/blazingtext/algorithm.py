@@ -1,0 +1,215 @@
+"""BlazingText as a training job sees it."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import tarfile
+import tempfile
+import zlib
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wildsage.algorithms.base import Algorithm, MemoryEstimate
+from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
+from wildsage.algorithms.blazingtext.model import TextClassifier
+from wildsage.contract.channels import InputMode
+from wildsage.contract.errors import ClientError, DataError
+
+if TYPE_CHECKING:
+    from wildsage.algorithms.context import TrainingContext
+    from wildsage.contract.channels import Channel
+
+SAMPLE = 1 << 16  # bytes of each file that an estimate looks at
+GZIP_RATIO = 4  # text gains about three times
+COMPILE_SECONDS = 10
+SOFTMAX = 3  # FastTextSettings.loss
+BASE_BYTES = 200 << 20  # Python, NumPy, Numba with LLVM, and the kernels
+
+
+class BlazingText(Algorithm[BlazingTextHyperparameters]):
+    """Text classification (mode=supervised)."""
+
+    name = "blazingtext"
+    hyperparameters = BlazingTextHyperparameters
+    model = TextClassifier
+
+    def estimate_memory(self, context: TrainingContext[BlazingTextHyperparameters]) -> MemoryEstimate:
+        """A bound: that no two n-grams are equal is assumed, until every bucket has a row."""
+        parameters = context.hyperparameters
+        size, tokens = 0, 0
+        for name in ("train", "validation"):
+            if name in context.channels:
+                channel_size, channel_tokens = _measure(context.channels[name])
+                size, tokens = size + channel_size, tokens + channel_tokens
+        ngrams = parameters.word_ngrams
+        features = tokens * ngrams
+        buckets = parameters.buckets if ngrams > 1 else 0
+        words = tokens // max(1, parameters.min_count)
+        rows = min(features, words + buckets)
+        width = -(-parameters.vector_dim // 16) * 16
+        table = 4 * rows * width
+        text = size + 4 * tokens  # mapped, and as numbers
+        training = 8 * features + 8 * (words + buckets) + table * (2 if parameters.early_stopping else 1)
+        model = table + 4 * rows * parameters.vector_dim
+        peak = BASE_BYTES + max(text + 8 * features, training, model)
+        advice = (
+            f"lower vector_dim (now {parameters.vector_dim}), word_ngrams (now {ngrams}) or buckets "
+            f"(now {parameters.buckets:,}), raise min_count (now {parameters.min_count}), or give less text"
+        )
+        return MemoryEstimate(peak, advice)
+
+    def train(self, context: TrainingContext[BlazingTextHyperparameters]) -> TextClassifier:
+        """Train a text classifier, from the checkpoint if there is one.
+
+        Channel `model` may hold a model to go on from: model.bin, also one of fastText's, or model.tar.gz.
+        """
+        from wildsage.algorithms.blazingtext import supervised
+        from wildsage.algorithms.blazingtext.fasttext_file import FastTextSettings
+        from wildsage.algorithms.kernel import missing
+
+        parameters = context.hyperparameters
+        for note in parameters.notes():
+            context.report.say(note)
+        if missing("wildsage.algorithms.blazingtext.kernels"):
+            context.report.say(f"compiling kernels, once for this machine: about {COMPILE_SECONDS} s")
+        earlier = None
+        if "model" in context.channels:
+            with ExitStack() as stack:
+                earlier = supervised.EarlierRows(_earlier_model(context, stack).file)
+                context.report.say(f"going on from a model of {len(earlier.words):,} words")
+                rows = supervised.train(context, earlier)
+        else:
+            rows = supervised.train(context)
+        settings = FastTextSettings(
+            dim=parameters.vector_dim,
+            epoch=parameters.epochs,
+            min_count=parameters.min_count,
+            word_ngrams=parameters.word_ngrams,
+            bucket=parameters.buckets,
+        )
+        return TextClassifier.from_training(
+            words=rows.vocabulary.words,
+            word_counts=rows.vocabulary.word_counts,
+            labels=rows.vocabulary.labels,
+            label_counts=rows.vocabulary.label_counts,
+            settings=settings,
+            word_rows=rows.word_rows,
+            bucket_ids=rows.bucket_ids,
+            bucket_rows=rows.bucket_rows,
+            output=rows.output,
+        )
+
+    @classmethod
+    def warm_up(cls) -> None:
+        """Compile every kernel that training and answering need, by going through a small job and its model."""
+        import numpy as np
+
+        from wildsage.algorithms.blazingtext.kernels.supervised import place_rows
+        from wildsage.algorithms.context import TrainingContext
+        from wildsage.contract.channels import Channel
+
+        with tempfile.TemporaryDirectory() as folder:
+            base = Path(folder)
+            channel = Channel("train", base / "train")
+            channel.path.mkdir()
+            # Quotes, a long word and several labels take the paths that plain text does not.
+            (channel.path / "text").write_text(
+                '__label__a "first words"\n__label__b __label__c a word-of-some-length\n'
+            )
+            values = {"mode": "supervised", "min_count": 1, "buckets": 100, "vector_dim": 4, "epochs": 1}
+            context = TrainingContext(
+                BlazingTextHyperparameters.model_validate(values),
+                {"train": channel, "validation": channel},
+                base,
+                base,
+                _Silence(),
+            )
+            model = cls().train(context)
+            model.save(base)
+            TextClassifier.load(base).warm_up()
+        place_rows(np.zeros(16, np.float32), 16, np.zeros(1, np.int32), 4, 0, 1, np.zeros(4, np.float32))
+
+
+class _Silence:
+    """A reporter that nobody listens to."""
+
+    def metric(self, name: str, value: float, *, epoch: int | None = None) -> None:
+        pass
+
+    def progress(self, done: float, total: float, *, unit: str, **figures: float) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+    def summary(self, **facts: Any) -> None:
+        pass
+
+
+def _earlier_model(context: TrainingContext[BlazingTextHyperparameters], stack: ExitStack) -> TextClassifier:
+    """Load the model in channel `model`, and check that training can go on from it."""
+    parameters, folder = context.hyperparameters, context.channels["model"].path
+    if not TextClassifier.recognises(folder):
+        archives = [file for file in context.channels["model"].files() if file.name.endswith((".tar.gz", ".tgz"))]
+        if archives:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            _unpack_model(archives[0], folder / "model.bin")
+    model = TextClassifier.load(folder)
+    settings, problems = model.file.settings, []
+    if settings.dim != parameters.vector_dim:
+        problems.append(f"its vectors have {settings.dim} columns, so vector_dim must be {settings.dim}")
+    if settings.bucket and parameters.word_ngrams > 1 and settings.bucket != parameters.buckets:
+        problems.append(f"it has {settings.bucket} buckets, so buckets must be {settings.bucket}")
+    if settings.loss != SOFTMAX or settings.maxn > 0:
+        problems.append(
+            "it was not trained with softmax on whole words (loss = softmax, maxn = 0), as this goes on with"
+        )
+    if problems:
+        raise ClientError(f"channel model: {'; '.join(problems)}")
+    return model
+
+
+def _unpack_model(archive: Path, target: Path) -> None:
+    """Copy the one model.bin of an archive, whatever else it holds and wherever it would put it."""
+    try:
+        with tarfile.open(archive) as opened:
+            for member in opened:
+                if member.isfile() and os.path.basename(member.name) == "model.bin":
+                    source = opened.extractfile(member)
+                    if source is not None:
+                        with source, target.open("wb") as file:
+                            shutil.copyfileobj(source, file, 1 << 20)
+                        return
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise DataError(f"cannot be unpacked: {error}", file=archive) from error
+    raise DataError("holds no model.bin", file=archive)
+
+
+def _measure(channel: Channel) -> tuple[int, int]:
+    """(bytes of text, tokens) of a channel, the latter from the head of each file; nothing is known of a pipe."""
+    if channel.input_mode is InputMode.PIPE:
+        return 0, 0
+    size, tokens = 0, 0
+    for file in channel.files():
+        file_size, head = _head(file)
+        size += file_size
+        if head:
+            tokens += int(file_size / len(head) * (len(head.split()) + head.count(b"\n")) * 1.1)
+    return size, tokens
+
+
+def _head(file: Path) -> tuple[int, bytes]:
+    """A file's size, unpacked, and its first bytes."""
+    try:
+        size = os.path.getsize(file)
+        with file.open("rb") as opened:
+            head = opened.read(SAMPLE)
+            if head[:2] != b"\x1f\x8b":
+                return size, head
+        with gzip.open(file) as packed:
+            return size * GZIP_RATIO, packed.read(SAMPLE)
+    except (OSError, EOFError, zlib.error):
+        return 0, b""  # train names the file and what is wrong with it

@@ -1,0 +1,111 @@
+"""BlazingText's hyperparameters: the published names, ranges and defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from wildsage.contract.hyperparameters import Hyperparameters
+
+WORD_VECTOR_MODES = ("batch_skipgram", "skipgram", "cbow")
+LARGEST = 2**31 - 1
+
+Whole = Annotated[int, Field(ge=1, le=LARGEST)]
+
+
+def _for(*modes: str) -> dict[str, Any]:
+    return {"applies_to": list(modes)}
+
+
+class BlazingTextHyperparameters(Hyperparameters):
+    """Values arrive as strings. `seed` is ours; all else is the original's."""
+
+    mode: Literal["batch_skipgram", "skipgram", "cbow", "supervised"] = Field(
+        description="training architecture; supervised means classification, the others learn word vectors"
+    )
+    batch_size: Whole = Field(
+        11, description="words per mini-batch in batch_skipgram", json_schema_extra=_for("batch_skipgram")
+    )
+    buckets: Whole = Field(2_000_000, description="hash buckets, for word n-grams (supervised) or subwords")
+    early_stopping: bool = Field(
+        False,
+        description="stop when validation accuracy stalls for patience epochs, and keep the best epoch",
+        json_schema_extra=_for("supervised"),
+    )
+    epochs: Whole = Field(5, description="passes over the training text; the most, with early_stopping")
+    evaluation: bool = Field(
+        True,
+        description="score the vectors on WordSimilarity-353 after training",
+        json_schema_extra=_for(*WORD_VECTOR_MODES),
+    )
+    learning_rate: float = Field(0.05, gt=0, allow_inf_nan=False, description="step size; it falls to zero")
+    min_char: Whole = Field(
+        3, description="shortest character n-gram for subwords", json_schema_extra=_for(*WORD_VECTOR_MODES)
+    )
+    max_char: Whole = Field(
+        6, description="longest character n-gram for subwords", json_schema_extra=_for(*WORD_VECTOR_MODES)
+    )
+    min_count: int = Field(5, ge=0, le=LARGEST, description="drop words seen fewer times than this")
+    min_epochs: Whole = Field(
+        5, description="epochs that always run before early stopping may act", json_schema_extra=_for("supervised")
+    )
+    negative_samples: Whole = Field(
+        5, description="negative words drawn per positive", json_schema_extra=_for(*WORD_VECTOR_MODES)
+    )
+    patience: Whole = Field(
+        4,
+        description="epochs without validation gain tolerated before stopping; with early_stopping",
+        json_schema_extra=_for("supervised"),
+    )
+    sampling_threshold: float = Field(
+        0.0001,
+        gt=0,
+        allow_inf_nan=False,
+        description="frequency above which words are randomly left out",
+        json_schema_extra=_for(*WORD_VECTOR_MODES),
+    )
+    subwords: bool = Field(
+        False,
+        description="learn character n-gram vectors too, so that unseen words get a vector",
+        json_schema_extra=_for("skipgram", "cbow"),
+    )
+    vector_dim: Whole = Field(100, description="size of the vectors")
+    window_size: Whole = Field(
+        5,
+        description="context words on each side of the target word",
+        json_schema_extra=_for(*WORD_VECTOR_MODES),
+    )
+    word_ngrams: Whole = Field(
+        2, description="longest word n-gram used as a feature", json_schema_extra=_for("supervised")
+    )
+    seed: int = Field(
+        0,
+        ge=0,
+        le=LARGEST,
+        description="start of the random numbers; with one thread, equal seeds give equal models",
+        json_schema_extra={"beyond_contract": True},
+    )
+
+    @field_validator("mode")
+    @classmethod
+    def _is_there(cls, mode: str) -> str:
+        if mode in WORD_VECTOR_MODES:
+            raise ValueError("this version has supervised only (text classification), no word vectors yet")
+        return mode
+
+    def notes(self) -> list[str]:
+        """What the user set and this mode does not use: accepted, as the original does, but worth a word."""
+        notes = []
+        for name, field in type(self).model_fields.items():
+            extra: Any = field.json_schema_extra or {}
+            modes = extra.get("applies_to", [self.mode])
+            if name in self.model_fields_set and self.mode not in modes:
+                notes.append(f"{name} has no effect in mode {self.mode} (it is for {', '.join(modes)})")
+        if self.mode == "supervised" and not self.early_stopping:
+            notes += [
+                f"{name} has no effect without early_stopping"
+                for name in ("patience", "min_epochs")
+                if name in self.model_fields_set
+            ]
+        return notes

@@ -1,0 +1,118 @@
+"""Words and labels: counts, fastText's order, and the kind of each token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wildsage.algorithms.blazingtext.kernels.features import LABEL, OUT_OF_VOCABULARY, UNKNOWN_LABEL
+from wildsage.algorithms.blazingtext.kernels.text import Words, hash_words, merge_words
+from wildsage.algorithms.blazingtext.ngrams import EOS, LABEL_PREFIX
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MINIMUM = 64  # bytes that a kernel may read at once
+
+
+class WordCounts:
+    """The distinct tokens of a text, numbered by first sight, with their counts.
+
+    It keeps their bytes, one behind the other, so that the text itself can go. Memory: about 100 bytes a distinct
+    token.
+    """
+
+    def __init__(self) -> None:
+        self._words = Words.empty(1 << 14)
+        self._home = np.zeros(1 << 16, np.uint8)
+        self._state = np.zeros(2, np.int64)  # words, bytes
+
+    def __len__(self) -> int:
+        return int(self._state[0])
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        return self._words.counts[: len(self)]
+
+    def add(self, text: NDArray[np.uint8], words: Words, size: int) -> NDArray[np.int32]:
+        """Add `size` words that lie in `text`. Returns int32 (size,): their numbers here."""
+        while len(self) + size > self._words.counts.size:
+            self._words = self._words.wider()
+        need = int(self._state[1]) + int(words.lengths[:size].sum()) + MINIMUM
+        if need > self._home.size:
+            home = np.zeros(max(need, 2 * self._home.size), np.uint8)
+            home[: self._home.size] = self._home
+            self._home = home
+        numbers = np.empty(size, np.int32)
+        merge_words(text, words, size, self._words, self._home, self._state, numbers)
+        return numbers
+
+    def hashes(self) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+        """fastText's hash of each word, and whether it is a label."""
+        size = len(self)
+        hashes, is_label = np.empty(size, np.uint64), np.empty(size, np.bool_)
+        prefix = np.array(list(LABEL_PREFIX), np.uint8)
+        hash_words(self._home, self._words.positions[:size], self._words.lengths[:size], prefix, hashes, is_label)
+        return hashes, is_label
+
+    def names(self, numbers: NDArray[np.int64]) -> list[bytes]:
+        """The bytes of the words with these numbers."""
+        home = self._home[: int(self._state[1])].tobytes()
+        begins = self._words.positions[numbers].tolist()
+        lengths = self._words.lengths[numbers].tolist()
+        return [home[begin : begin + length] if length else EOS for begin, length in zip(begins, lengths, strict=True)]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words and labels in fastText's order: by descending count, ties by first sight.
+
+    (fastText sorts ties as its C++ library happens to; every other order is the same.)
+    """
+
+    words: list[bytes]
+    word_counts: NDArray[np.int64] = field(repr=False)
+    labels: list[bytes]
+    label_counts: NDArray[np.int64] = field(repr=False)
+
+    @classmethod
+    def build(cls, counts: WordCounts, min_count: int) -> tuple[Vocabulary, NDArray[np.int32]]:
+        """Drop words seen fewer times than min_count; labels all stay. Returns also int32 (words,): kinds of tokens.
+
+        Kinds are those of kernels/features.py.
+        """
+        _, is_label = counts.hashes()
+        order = np.argsort(-counts.counts, kind="stable")
+        kept = order[~is_label[order] & (counts.counts[order] >= min_count)]
+        named = order[is_label[order]]
+        kinds = np.full(len(counts), OUT_OF_VOCABULARY, np.int32)
+        kinds[kept] = np.arange(kept.size, dtype=np.int32)
+        kinds[named] = LABEL - np.arange(named.size, dtype=np.int32)
+        vocabulary = cls(counts.names(kept), counts.counts[kept], counts.names(named), counts.counts[named])
+        return vocabulary, kinds
+
+    def kinds(self, counts: WordCounts) -> NDArray[np.int32]:
+        """The kinds of another text's tokens: int32 (words,)."""
+        known = {word: number for number, word in enumerate(self.words)}
+        known |= {label: LABEL - number for number, label in enumerate(self.labels)}
+        _, is_label = counts.hashes()
+        kinds = np.where(is_label, UNKNOWN_LABEL, OUT_OF_VOCABULARY).astype(np.int32)
+        for number, name in enumerate(counts.names(np.arange(len(counts)))):
+            kind = known.get(name)
+            if kind is not None:
+                kinds[number] = kind
+        return kinds
+
+    def with_earlier(self, words: dict[bytes, int], labels: dict[bytes, int]) -> Vocabulary:
+        """Add what only an earlier model has, at the end and with a count of zero: it is still answered for."""
+        ours, ours_labels = set(self.words), set(self.labels)
+        more = [word for word in words if word not in ours]
+        more_labels = [label for label in labels if label not in ours_labels]
+        return Vocabulary(
+            self.words + more,
+            np.concatenate([self.word_counts, np.zeros(len(more), np.int64)]),
+            self.labels + more_labels,
+            np.concatenate([self.label_counts, np.zeros(len(more_labels), np.int64)]),
+        )

@@ -1,0 +1,341 @@
+"""Commands around serving: models, deploy, endpoints, predict, delete."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import subprocess
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wildsage.cli import names, show
+from wildsage.cli.training import Json
+from wildsage.contract.errors import ClientError
+
+if TYPE_CHECKING:
+    from wildsage.platform.service import Platform
+
+JSON_TYPE = "application/json"
+MOST = 100
+
+
+class Kind(StrEnum):
+    ENDPOINT = "endpoint"
+    MODEL = "model"
+    JOB = "job"
+
+
+def models(json: Json = False) -> None:
+    """List models: those that endpoints serve, and the model files that jobs have left.
+
+    Examples:
+
+    \b
+      wildsage models
+    """
+    from wildsage.platform.service import Platform
+
+    platform = Platform()
+    found: list[dict[str, Any]] = []
+    for summary in platform.list_models(MaxResults=MOST)["Models"]:
+        model = platform.describe_model(ModelName=summary["ModelName"])
+        file = model.get("PrimaryContainer", {}).get("ModelDataUrl")
+        found.append({"Name": model["ModelName"], "Kind": "model", "File": file, "Created": model["CreationTime"]})
+    listed = platform.list_training_jobs(MaxResults=MOST, SortBy="CreationTime", SortOrder="Descending")
+    for summary in listed["TrainingJobSummaries"]:
+        job = platform.describe_training_job(TrainingJobName=summary["TrainingJobName"])
+        file = job.get("ModelArtifacts", {}).get("S3ModelArtifacts")
+        if file and job["TrainingJobStatus"] in ("Completed", "Stopped"):
+            created = job.get("TrainingEndTime") or job["CreationTime"]
+            found.append({"Name": job["TrainingJobName"], "Kind": "job", "File": file, "Created": created})
+    if json:
+        show.as_json(found)
+        return
+    rows = [(each["Name"], each["Kind"], each["Created"], each["File"]) for each in found]
+    show.table(("Name", "Kind", "Created", "File"), rows, empty="No models yet. Train one: wildsage train --help")
+
+
+def deploy(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="JOB|MODEL",
+            help="A job, a model, or the path of a model.tar.gz.",
+            autocompletion=names.model_or_job,
+        ),
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", "-n", metavar="NAME", help="The endpoint's name.", show_default="the model and the time"
+        ),
+    ] = None,
+    algorithm: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Whose model a bare model.tar.gz holds.", autocompletion=names.algorithm),
+    ] = "blazingtext",
+    json: Json = False,
+) -> None:
+    """Serve a model over HTTP on this machine, until `wildsage delete endpoint`.
+
+    Examples:
+
+    \b
+      wildsage deploy JOB --name reviews
+      wildsage deploy model.tar.gz --name reviews
+    """
+    from wildsage.platform.service import Platform
+
+    platform = Platform()
+    model_data, image = _model_of(platform, model, algorithm)
+    from wildsage.sdk.model import Model
+
+    predictor = Model(image_uri=image, model_data=model_data).deploy(
+        initial_instance_count=1, instance_type="local", endpoint_name=name
+    )
+    endpoint = predictor.endpoint_name
+    url = platform.endpoint_url(endpoint)
+    if json:
+        show.as_json({**platform.describe_endpoint(EndpointName=endpoint), "Url": url})
+        return
+    show.line(f"{endpoint} answers at {url}")
+    show.say(f"Ask it:     {_curl(url)}")
+    show.say(f"or:         {show.command()} predict {endpoint} 'some text'")
+    show.say(f"End it:     {show.command()} delete endpoint {endpoint}")
+
+
+def endpoints(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="Show this one in full.", autocompletion=names.endpoint, show_default=False
+        ),
+    ] = None,
+    url: Annotated[bool, typer.Option("--url", help="Print the endpoint's address alone, as for curl.")] = False,
+    json: Json = False,
+) -> None:
+    """List endpoints with their addresses, or show one.
+
+    Examples:
+
+    \b
+      wildsage endpoints
+      curl -d '{"instances": ["nice"]}' "$(wildsage endpoints reviews --url)"
+    """
+    from wildsage.platform.service import Platform
+
+    platform = Platform()
+    if name is None:
+        if url:
+            raise typer.BadParameter("--url needs the endpoint's name")
+        listed = platform.list_endpoints(MaxResults=MOST)["Endpoints"]
+        for each in listed:
+            each["Url"] = _url(platform, each)
+        if json:
+            show.as_json(listed)
+            return
+        rows = [(each["EndpointName"], each["EndpointStatus"], each["CreationTime"], each["Url"]) for each in listed]
+        show.table(
+            ("Endpoint", "Status", "Created", "Address"), rows, empty="No endpoints. Start one: wildsage deploy --help"
+        )
+        return
+    endpoint = platform.describe_endpoint(EndpointName=name)
+    endpoint["Url"] = _url(platform, endpoint)
+    if url:
+        show.line(platform.endpoint_url(name))
+    elif json:
+        show.as_json(endpoint)
+    else:
+        for key in ("EndpointName", "EndpointStatus", "FailureReason", "EndpointConfigName", "Url"):
+            if endpoint.get(key):
+                show.line(f"{key:<20} {endpoint[key]}")
+        show.line(f"{'CreationTime':<20} {show.when(endpoint['CreationTime'])}")
+        if endpoint["Url"]:
+            show.say(f"\nAsk it: {_curl(endpoint['Url'])}")
+
+
+def predict(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="ENDPOINT|JOB|MODEL",
+            help="An endpoint's name, a job's name, or the path of a model.tar.gz.",
+            autocompletion=names.endpoint_or_job,
+        ),
+    ],
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="TEXT", help="What to ask, each an instance.", show_default=False)
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file", "-f", help="Ask each line of this file; - for stdin.", show_default=False, allow_dash=True
+        ),
+    ] = None,
+    k: Annotated[
+        int | None,
+        typer.Option("-k", metavar="N", help="So many labels each, the best first.", min=1, show_default=False),
+    ] = None,
+    content_type: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE",
+            help="Send the file as it is, as this type, and print the answer as it is.",
+            show_default=False,
+        ),
+    ] = None,
+    accept: Annotated[str | None, typer.Option(metavar="TYPE", help="The answer's type.", show_default=False)] = None,
+    json: Json = False,
+) -> None:
+    """Ask an endpoint, or a model file directly.
+
+    Texts come from the arguments, or one a line from a file or stdin. A text
+    classifier knows words as they stood in its training file: part them by
+    spaces in the same way.
+
+    Examples:
+
+    \b
+      wildsage predict reviews "love it , so soft"
+      wildsage predict model.tar.gz "love it , so soft" -k 3
+      wildsage predict reviews --file reviews.txt --json
+      wildsage predict reviews --content-type text/csv --file rows.csv
+    """
+    from wildsage.platform.service import Platform
+
+    if texts and file is not None:
+        raise typer.BadParameter("give texts or --file, not both")
+    if texts and content_type is not None:
+        raise typer.BadParameter("--content-type goes with --file or stdin")
+    platform = Platform()
+    if content_type is not None:
+        answer = _ask(platform, target, _read(file), content_type, accept or "*/*")
+        sys.stdout.buffer.write(answer if answer.endswith(b"\n") else answer + b"\n")
+        return
+    instances = texts or [text for text in _read(file).decode("utf-8", "replace").splitlines() if text.strip()]
+    if not instances:
+        raise ClientError("nothing to ask: the input has no line of text")
+    body: dict[str, Any] = {"instances": instances}
+    if k is not None:
+        body["configuration"] = {"k": k}
+    said = jsonlib.loads(_ask(platform, target, jsonlib.dumps(body).encode(), JSON_TYPE, accept or JSON_TYPE))
+    if json:
+        show.as_json(said)
+        return
+    answers = said["predictions"] if isinstance(said, dict) and "predictions" in said else said
+    if all(isinstance(answer, dict) and "label" in answer and "prob" in answer for answer in answers):
+        rows = [
+            (label, f"{probability:.4f}", text)
+            for text, answer in zip(instances, answers, strict=True)
+            for label, probability in zip(answer["label"], answer["prob"], strict=True)
+        ]
+        show.table(("Label", "Probability", "Text"), rows, empty="no answers")
+        return
+    for answer in answers:
+        show.as_json_line(answer)
+
+
+def delete(
+    kind: Annotated[Kind, typer.Argument(metavar="endpoint|model|job", help="What it is.", case_sensitive=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name.", autocompletion=names.anything)],
+    json: Json = False,
+) -> None:
+    """Delete an endpoint, a model's record or a training job's record.
+
+    Model files stay; delete them as you would any file.
+
+    Examples:
+
+    \b
+      wildsage delete endpoint reviews
+      wildsage delete job JOB
+    """
+    from wildsage.platform.service import Platform
+
+    platform = Platform()
+    if kind is Kind.ENDPOINT:
+        config = platform.describe_endpoint(EndpointName=name)["EndpointConfigName"]
+        platform.delete_endpoint(EndpointName=name)
+        platform.delete_endpoint_config(EndpointConfigName=config)
+    elif kind is Kind.MODEL:
+        platform.delete_model(ModelName=name)
+    else:
+        platform.delete_training_job(TrainingJobName=name)
+    if json:
+        show.as_json({"Deleted": name, "Kind": str(kind)})
+    else:
+        show.line(f"{kind} {name} is deleted")
+
+
+def _is_file(text: str) -> bool:
+    return "://" in text or Path(text).exists() or text.endswith((".tar.gz", ".tgz"))
+
+
+def _model_of(platform: Platform, name: str, algorithm: str) -> tuple[str, str]:
+    """Where the model of a file, a job or a model record lies, and the image of its algorithm."""
+    if _is_file(name):
+        from wildsage.contract import builtins
+
+        return name, builtins.resolve(algorithm)
+    try:
+        job = platform.describe_training_job(TrainingJobName=name)
+    except ClientError:
+        pass
+    else:
+        file = job.get("ModelArtifacts", {}).get("S3ModelArtifacts")
+        if not file:
+            raise ClientError(f"job {name} has left no model: it is {job['TrainingJobStatus']}")
+        return str(file), str(job["AlgorithmSpecification"]["TrainingImage"])
+    try:
+        container = platform.describe_model(ModelName=name)["PrimaryContainer"]
+    except ClientError:
+        raise ClientError(
+            f'there is no file, job or model "{name}"; list what there is with `wildsage models`'
+        ) from None
+    return str(container["ModelDataUrl"]), str(container["Image"])
+
+
+def _ask(platform: Platform, target: str, body: bytes, content_type: str, accept: str) -> bytes:
+    """The answer of an endpoint, or of a model file that a process of its own opens."""
+    if not _is_file(target):
+        try:
+            platform.describe_endpoint(EndpointName=target)
+        except ClientError:
+            pass
+        else:
+            said = platform.runtime.invoke_endpoint(
+                EndpointName=target, Body=body, ContentType=content_type, Accept=accept
+            )
+            return bytes(said["Body"].read())
+    from wildsage.platform.artifacts import open_model
+
+    model_data, _ = _model_of(platform, target, "blazingtext")
+    folder = open_model(model_data, platform.home)
+    command = [sys.executable, "-m", "wildsage.runtime.predict", "--model", str(folder)]
+    command += ["--content-type", content_type, "--accept", accept]
+    answer = subprocess.run(command, input=body, capture_output=True, check=False)
+    if answer.returncode != 0:
+        raise ClientError(answer.stderr.decode("utf-8", "replace").strip() or f"no answer from the model of {target}")
+    return answer.stdout
+
+
+def _read(file: Path | None) -> bytes:
+    if file is None or str(file) == "-":
+        if sys.stdin.isatty():
+            show.say("One text a line; end with Ctrl-D.")
+        return sys.stdin.buffer.read()
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ClientError(f"{file}: {error.strerror}") from error
+
+
+def _url(platform: Platform, endpoint: dict[str, Any]) -> str | None:
+    return platform.endpoint_url(endpoint["EndpointName"]) if endpoint["EndpointStatus"] == "InService" else None
+
+
+def _curl(url: str) -> str:
+    return f"curl -H 'Content-Type: {JSON_TYPE}' -d '{{\"instances\": [\"some text\"]}}' {url}"

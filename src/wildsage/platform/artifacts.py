@@ -1,0 +1,185 @@
+"""Models as artifacts: packed to any location, unpacked once. Also the one place to import all of artifacts from.
+
+Nothing heavy is imported: this runs between fit() and the first line of training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from wildsage.contract.errors import ClientError, WildsageError
+from wildsage.engines.processes import boot
+from wildsage.platform.archives import Limits, is_archive, members_of, pack, unpack
+from wildsage.platform.channels import place_channel
+from wildsage.platform.files import disk_errors, link_file, locked, scratch_folder
+from wildsage.platform.locations import (
+    Location,
+    download,
+    join,
+    missing,
+    open_filesystem,
+    remote_errors,
+    remote_files,
+    resolve,
+    upload,
+)
+
+__all__ = [
+    "Limits",
+    "Location",
+    "join",
+    "open_model",
+    "pack",
+    "place_channel",
+    "publish",
+    "remember",
+    "resolve",
+    "unpack",
+    "upload",
+]
+
+logger = logging.getLogger(__name__)
+
+
+def publish(folder: Path, uri: str, home: Path) -> None:
+    """Pack a folder to a location of any kind, whole or not at all."""
+    location = resolve(uri, home)
+    if location.path is not None:
+        pack(folder, location.path)
+        return
+    with scratch_folder(home / "tmp") as scratch:
+        archive = scratch / "model.tar.gz"
+        pack(folder, archive)
+        upload(archive, uri, home)
+
+
+def open_model(uri: str, home: Path) -> Path:
+    """The folder with a model's files: of an archive, a plain folder, or a single file such as a fastText .bin.
+
+    A folder of this machine is returned itself. All else is kept below <home>/models, under a key that changes with
+    the archive, so that it is unpacked or downloaded once.
+    Raises ClientError if there is nothing at the URI, or nothing in it, or the archive is broken or hostile.
+    """
+    location = resolve(uri, home)
+    if location.path is None:
+        return _open_remote(location, home)
+    path = location.path
+    if os.path.isdir(path):
+        with disk_errors("reading", path):
+            if not any(path.iterdir()):
+                raise ClientError(f"{path} has no model: the folder is empty")
+        return path
+    if not os.path.exists(path):
+        raise missing(path)
+
+    def fill(folder: Path) -> None:
+        if is_archive(path):
+            unpack(path, folder)
+        else:
+            folder.mkdir()
+            link_file(path, folder / path.name)
+
+    return _cached(_local_key(path), uri, home, fill)
+
+
+def remember(uri: str, folder: Path, home: Path) -> None:
+    """Note that `folder` holds what the archive at `uri` would unpack to, so that open_model() need not.
+
+    The files are hard-linked; where that cannot be done nothing happens, and the first open_model() unpacks.
+    """
+    location = resolve(uri, home)
+    key = _local_key(location.path) if location.path is not None else _remote_key(*open_filesystem(location, home))
+
+    def fill(beside: Path) -> None:
+        beside.mkdir()
+        for header, source in members_of(folder):
+            target = beside / header.name
+            if header.isdir():
+                target.mkdir()
+            elif header.issym():
+                target.symlink_to(header.linkname)
+            else:
+                os.link(source, target)
+
+    try:
+        _cached(key, uri, home, fill)
+    except WildsageError as error:  # another disk, or one without hard links
+        logger.debug("%s is not linked into the cache: %s", folder, error)
+
+
+def _cached(key: str, uri: str, home: Path, fill: Callable[[Path], None]) -> Path:
+    """The folder <home>/models/<key>/files; `fill` makes it, given a path that does not exist yet.
+
+    An entry counts only for the start of the machine that made it: its files are not forced to the disk, which would
+    cost more than unpacking, so that after a power cut they might be empty.
+    """
+    models = home / "models"
+    entry = models / key
+    with disk_errors("making", models):
+        models.mkdir(parents=True, exist_ok=True)
+        with locked(models):
+            if _is_valid(entry):
+                return entry / "files"
+    with scratch_folder(models) as scratch, disk_errors("making", entry):
+        fill(scratch / "files")
+        if not any((scratch / "files").iterdir()):
+            raise ClientError(f"{uri} has no model: it is empty")
+        (scratch / "origin.json").write_text(json.dumps({"uri": uri, "boot": boot()}), "utf-8")
+        with locked(models):
+            if not _is_valid(entry):  # else another process was faster
+                shutil.rmtree(entry, ignore_errors=True)
+                os.rename(scratch, entry)
+    return entry / "files"
+
+
+def _is_valid(entry: Path) -> bool:
+    try:
+        return bool(json.loads((entry / "origin.json").read_text("utf-8"))["boot"] == boot())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256("\n".join(map(str, parts)).encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+def _local_key(path: Path) -> str:
+    with disk_errors("reading", path):
+        found = os.stat(path)
+        return _key(os.path.realpath(path), found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def _remote_key(filesystem: Any, path: str) -> str:
+    with remote_errors("looking at", path):
+        facts = filesystem.info(path)
+        tag = facts.get("ETag") or filesystem.checksum(path)
+        return _key(filesystem.unstrip_protocol(path), facts.get("size"), tag)
+
+
+def _open_remote(location: Location, home: Path) -> Path:
+    filesystem, root = open_filesystem(location, home)
+    files = remote_files(filesystem, root, location)
+    single = list(files) == [root]
+    key = _remote_key(filesystem, root) if single else _key(*(_remote_key(filesystem, path) for path in files))
+
+    def fill(folder: Path) -> None:
+        if not single:
+            download(filesystem, {path: folder / name for path, name in files.items()}, location.uri)
+            return
+        with scratch_folder(home / "tmp") as scratch:
+            file = scratch / PurePosixPath(root).name
+            download(filesystem, {root: file}, location.uri)
+            if is_archive(file):
+                unpack(file, folder)
+            else:
+                folder.mkdir()
+                os.rename(file, folder / file.name)
+
+    return _cached(key, location.uri, home, fill)

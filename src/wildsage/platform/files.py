@@ -1,0 +1,169 @@
+"""Files of this machine: whole or not at all, linked instead of copied, holes kept, clear words when a disk fails."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from wildsage.contract.errors import ClientError, InternalServerError
+
+CHUNK_BYTES = 1 << 20  # the unit of reading and writing
+
+
+@contextlib.contextmanager
+def disk_errors(doing: str, path: Path) -> Iterator[None]:
+    """Turn an OSError into the error of the one who can fix it, with what was being done and where."""
+    try:
+        yield
+    except OSError as error:
+        said = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise InternalServerError(f"no room on the disk while {doing} {path}: {said}") from error
+        if isinstance(error, PermissionError | NotADirectoryError | FileExistsError | IsADirectoryError):
+            raise ClientError(f"{doing} {path}: {said} ({error.filename or path})") from error
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS):
+            raise ClientError(f"{doing} {path}: {said}") from error
+        raise InternalServerError(f"{doing} {path}: {said}") from error
+
+
+def beside_name(path: Path) -> Path:
+    """A new hidden name in the same folder, to write under until the thing is whole."""
+    return path.with_name(f".{path.name[:100]}.{os.urandom(6).hex()}.new")
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears under its name when it is whole and on the disk; it leaves nothing when that fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = beside_name(path)
+    try:
+        with open(beside, "xb", buffering=0) as file:
+            yield file
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in this folder last; some file systems cannot, and then it need not."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of `folder`, absent or empty, when the block has ended well."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = beside_name(folder)
+    beside.mkdir()
+    try:
+        yield beside
+        os.rename(beside, folder)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A new folder below `parent` that is gone after the block; those of processes that were killed are removed too.
+
+    Its maker holds a lock on it for as long as it lives, which tells the one from the other.
+    """
+    with disk_errors("making a folder in", parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        with locked(parent):
+            for stale in parent.glob(".*.scratch"):
+                with contextlib.suppress(OSError), _held(stale):
+                    shutil.rmtree(stale, ignore_errors=True)
+            scratch = parent / f".{os.urandom(6).hex()}.scratch"
+            scratch.mkdir()
+            holder = _held(scratch)
+            holder.__enter__()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        holder.__exit__(None, None, None)
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder. Raises BlockingIOError if another process does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def write_all(file: IO[bytes], data: bytes) -> None:
+    """Write all of it: an unbuffered write may take less, as at the end of a disk."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def next_data(descriptor: int, start: int, size: int) -> int:
+    """The first place from `start` on that is not in a hole; `start` itself where holes cannot be asked for."""
+    try:
+        return os.lseek(descriptor, start, os.SEEK_DATA)
+    except OSError as error:
+        return size if error.errno == errno.ENXIO else start  # ENXIO: a hole up to the end
+    except AttributeError:
+        return start
+
+
+def link_file(source: Path, target: Path) -> None:
+    """Let `target` be the file `source`, without a copy.
+
+    A hard link first: it lasts when the source is deleted while the job runs, and inside a container. A symbolic one
+    where that is refused: another disk, or a file of another user.
+    """
+    real = os.path.realpath(source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(real, target)
+    except OSError:
+        os.symlink(real, target)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file of this machine; holes are not read."""
+    with disk_errors("writing", target), open(source, "rb", buffering=0) as file, new_file(target) as copy:
+        size = os.fstat(file.fileno()).st_size
+        position = 0
+        while (position := next_data(file.fileno(), position, size)) < size:
+            data = os.pread(file.fileno(), CHUNK_BYTES, position)
+            if not data:
+                break
+            copy.seek(position)
+            write_all(copy, data)
+            position += len(data)
+        os.ftruncate(copy.fileno(), size)

@@ -1,0 +1,107 @@
+"""Vector operations against NumPy, and again with the plain ones in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wildsage.algorithms import vector
+from wildsage.algorithms.kernel import kernel
+from wildsage.algorithms.vector import blanks, fma, load, load8, prefetch, splat, store, total, trailing_zeros
+
+ALSO_PLAIN = (
+    "test_vector.py",
+    "blazingtext/test_corpus.py",
+    "blazingtext/test_features.py",
+    "blazingtext/test_supervised.py::test_rows_are_those_of_the_slow_truth",
+)
+SETTINGS = "WILDSAGE_PLAIN_KERNELS"
+
+
+@kernel
+def multiply_add(a, at, number, out):  # type: ignore[no-untyped-def]
+    prefetch(a, at + 1000)
+    store(out, at, fma(splat(number), load(a, at), load(out, at)))
+    return total(load(out, at))
+
+
+@kernel
+def first_eight(text, at):  # type: ignore[no-untyped-def]
+    return load8(text, at)
+
+
+@kernel
+def find_blanks(text, at):  # type: ignore[no-untyped-def]
+    return blanks(text, at)
+
+
+@kernel
+def lowest(number):  # type: ignore[no-untyped-def]
+    return trailing_zeros(number)
+
+
+@pytest.mark.parametrize("at", [0, 1, 16, 47])
+def test_floats_move_multiply_and_add(at: int) -> None:
+    rng = np.random.default_rng(at)
+    a, out = (rng.normal(size=63).astype(np.float32) for _ in range(2))
+    expected = out.copy()
+    expected[at : at + 16] += np.float32(1.5) * a[at : at + 16]
+    result = multiply_add(a, at, np.float32(1.5), out)
+    np.testing.assert_allclose(out, expected, rtol=1e-6)
+    np.testing.assert_allclose(result, expected[at : at + 16].astype(np.float64).sum(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_nan_and_a_huge_value_come_through() -> None:
+    a, out = np.zeros(16, np.float32), np.zeros(16, np.float32)
+    a[3] = np.nan
+    assert np.isnan(multiply_add(a, 0, np.float32(1), out))
+    a[3], out[:] = 3e38, 0
+    assert multiply_add(a, 0, np.float32(1), out) == np.float32(3e38)
+
+
+@given(st.binary(min_size=64, max_size=64), st.integers(0, 56))
+def test_bytes_are_read_as_they_lie(data: bytes, at: int) -> None:
+    text = np.frombuffer(bytearray(data), np.uint8)
+    assert int(first_eight(text, at)) == int.from_bytes(data[at : at + 8], "little")
+    expected = sum(1 << k for k, byte in enumerate(data) if byte in b" \t\n\v\f\r\0")
+    assert int(find_blanks(text, 0)) == expected
+
+
+@pytest.mark.parametrize("place", [0, 1, 31, 32, 63])
+def test_the_lowest_bit_is_found(place: int) -> None:
+    assert lowest(np.uint64(1 << place)) == place
+    assert lowest(np.uint64((2**64 - 1) >> place << place)) == place
+
+
+def test_arrays_start_at_a_cache_line() -> None:
+    for count in (1, 15, 1000):
+        for kind in (np.float32, np.int32, np.float64):
+            array = vector.aligned(count, kind)
+            assert array.size == count
+            assert array.ctypes.data % vector.CACHE_LINE == 0
+            assert not array.any()
+    assert [vector.padded(width) for width in (1, 16, 17, 100)] == [16, 16, 32, 112]
+
+
+@pytest.mark.skipif(os.environ.get(SETTINGS) == "1", reason="this is the plain run")
+def test_the_same_with_plain_kernels() -> None:
+    assert not vector.PLAIN
+    here = Path(__file__).parent
+    files = [str(here / name) for name in ALSO_PLAIN]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files]
+    done = subprocess.run(
+        command, cwd=here.parents[1], env={**os.environ, SETTINGS: "1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.skipif(os.environ.get(SETTINGS) != "1", reason="run by the test above")
+def test_this_is_plain() -> None:
+    assert vector.PLAIN

@@ -1,0 +1,201 @@
+"""The commands against a real platform: a job, its log, its model, an endpoint, and what they print."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tarfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Call
+from tests.waiting import until
+from wildsage.contract.errors import ClientError
+from wildsage.platform.service import Platform
+from wildsage.sdk.estimator import Estimator
+
+TEXT = "i love this dress , so soft and it fits ."
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One home for all tests of this module, so that they share a trained job. No endpoint outlives it."""
+    folder = tmp_path_factory.mktemp("home") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WILDSAGE_HOME", str(folder))
+        yield folder
+        platform = Platform(folder)
+        for endpoint in platform.list_endpoints()["Endpoints"]:
+            platform.delete_endpoint(EndpointName=endpoint["EndpointName"])
+
+
+@pytest.fixture(scope="module")
+def job(home: Path, files: dict[str, Path]) -> str:
+    """A completed training job."""
+    estimator = Estimator(image_uri="blazingtext", instance_count=1, instance_type="local")
+    estimator.set_hyperparameters(mode="supervised", epochs=3, vector_dim=8, min_count=1, buckets=5000)
+    estimator.fit({name: str(path) for name, path in files.items()}, logs=None, job_name="first-job")
+    return "first-job"
+
+
+@pytest.fixture
+def model_file(home: Path, job: str) -> str:
+    return str(Platform(home).describe_training_job(TrainingJobName=job)["ModelArtifacts"]["S3ModelArtifacts"])
+
+
+@pytest.fixture
+def endpoint(home: Path, job: str, call: Call) -> Iterator[str]:
+    result = call("deploy", job, "--name", "reviews", "--json")
+    assert result.code == 0, result.err
+    yield "reviews"
+    if any(each["EndpointName"] == "reviews" for each in Platform(home).list_endpoints()["Endpoints"]):
+        call("delete", "endpoint", "reviews")
+
+
+def test_algorithms(call: Call) -> None:
+    assert "blazingtext\tyes\t" in call("algorithms").out
+    listed = {each["name"]: each["available"] for each in call("algorithms", "--json").json}
+    assert listed["blazingtext"] is True
+    assert listed["kmeans"] is False
+
+
+def test_an_algorithm_in_full(call: Call) -> None:
+    shown = call("algorithms", "BlazingText").out
+    for expected in ("learning_rate\tfloat\ta number, above 0\t0.05\t", "early_stopping", "validation:accuracy"):
+        assert expected in shown
+    facts = call("algorithms", "blazingtext", "--json").json
+    assert {"name", "type", "default", "minimum", "meaning"} <= set(facts["hyperparameters"][0])
+
+
+def test_train_shows_the_log_and_the_result(call: Call, home: Path, files: dict[str, Path], tmp_path: Path) -> None:
+    arguments = [f"{name}={path}" for name, path in files.items()]
+    result = call(
+        "train", "blazingtext", *arguments, "mode=supervised", "epochs=2", "vector_dim=8", "min_count=1",
+        "buckets=5000", "--name", "shown", "--output", tmp_path / "models",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert "#validation_accuracy: " in result.out
+    assert f"{tmp_path}/models/shown/output/model.tar.gz" in result.out
+    with tarfile.open(tmp_path / "models" / "shown" / "output" / "model.tar.gz") as archive:
+        assert any(name.endswith("model.bin") for name in archive.getnames())
+
+
+def test_train_with_json_prints_one_value(call: Call, home: Path, files: dict[str, Path]) -> None:
+    result = call(
+        "train", "blazingtext", f"train={files['train']}", f"val={files['validation']}", "mode=supervised",
+        "epochs=1", "vector_dim=8", "buckets=5000", "--json",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert result.json["TrainingJobStatus"] == "Completed"
+    assert result.json["HyperParameters"]["epochs"] == "1"
+    assert result.json["Summary"]["epochs_run"] == 1
+
+
+def test_a_failed_job_exits_with_its_reason(call: Call, home: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.txt"
+    bad.write_text("__label__1 good one\nno label here\n")
+    result = call("train", "blazingtext", f"train={bad}", "mode=supervised", "epochs=0", "--name", "failed")
+    assert result.code == 1
+    assert "epochs" in result.err
+    assert "Traceback" not in result.err
+    assert "failed" in call("jobs", "--status", "Failed").out
+
+
+def test_a_detached_job_can_be_stopped(call: Call, home: Path, files: dict[str, Path]) -> None:
+    result = call(
+        "train", "blazingtext", f"train={files['train']}", "mode=supervised", "epochs=1000000", "vector_dim=8",
+        "buckets=5000", "--name", "endless", "--detach",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert result.out == "endless\n"
+    until(lambda: call("jobs", "endless", "--json").json["SecondaryStatus"] == "Training", what="the job trains")
+    assert call("stop", "endless").code == 0
+    until(lambda: call("jobs", "endless", "--json").json["TrainingJobStatus"] == "Stopped", what="the job stops")
+
+
+def test_jobs_and_logs(call: Call, job: str) -> None:
+    assert f"{job}\tCompleted\t" in call("jobs").out
+    shown = call("jobs", job).out
+    assert "Completed" in shown
+    assert "validation:accuracy" in shown
+    assert "#validation_accuracy: " in call("logs", job).out
+    assert call("logs", job).out == call("logs", "-f", job).out
+    lines = [json.loads(line)["message"] for line in call("logs", job, "--json").out.splitlines()]
+    assert lines == call("logs", job).out.splitlines()
+
+
+def test_models_are_listed_with_their_files(call: Call, job: str, model_file: str) -> None:
+    found = [each for each in call("models", "--json").json if each["Name"] == job]
+    assert [(each["Kind"], each["File"]) for each in found] == [("job", model_file)]
+    assert f"{job}\tjob\t" in call("models").out
+
+
+@pytest.mark.parametrize("target", ["job", "model_file"])
+def test_predict_straight_from_a_model(call: Call, request: pytest.FixtureRequest, target: str) -> None:
+    name = request.getfixturevalue(target)
+    result = call("predict", name, TEXT, "--json")
+    assert result.code == 0, result.err
+    ((label,), (probability,)) = result.json[0]["label"], result.json[0]["prob"]
+    assert label.startswith("__label__")
+    assert 0 < probability <= 1
+    label_shown, probability_shown, text = call("predict", name, TEXT).out.rstrip("\n").split("\t")
+    assert (label_shown, text) == (label, TEXT)
+    assert float(probability_shown) == pytest.approx(probability, abs=1e-4)
+
+
+def test_predict_reads_a_file_and_stdin(call: Call, job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = f"{TEXT}\n\nbad quality .\n"
+    (tmp_path / "texts.txt").write_text(lines)
+    answers = call("predict", job, "--file", tmp_path / "texts.txt", "-k", "3", "--json").json
+    assert [len(answer["label"]) for answer in answers] == [3, 3]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
+    assert call("predict", job, "-k", "3", "--json").json == answers
+
+
+def test_an_endpoint_from_its_start_to_its_end(call: Call, home: Path, job: str, endpoint: str) -> None:
+    url = call("endpoints", endpoint, "--url").out.strip()
+    assert f"{endpoint}\tInService\t" in call("endpoints").out
+    assert call("endpoints", endpoint, "--json").json["Url"] == url
+    body = json.dumps({"instances": [TEXT]}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        answer = json.load(response)
+    assert call("predict", endpoint, TEXT, "--json").json == answer
+    assert call("predict", job, TEXT, "--json").json == answer
+
+    lines = home / "rows.jsonl"
+    lines.write_text(json.dumps({"source": TEXT, "k": 2}) + "\n")
+    raw = call("predict", endpoint, "--content-type", "application/jsonlines", "--file", lines)
+    assert len(json.loads(raw.out)["label"]) == 2
+
+    assert call("predict", endpoint, "--content-type", "application/json", "--file", lines.with_name("no")).code == 1
+    lines.write_text("{")
+    refused = call("predict", endpoint, "--content-type", "application/json", "--file", lines)
+    assert refused.code == 1
+    assert refused.err.count("\n") == 1
+
+    again = call("deploy", job, "--name", endpoint)
+    assert again.code == 1
+    assert endpoint in again.err
+
+    assert call("delete", "endpoint", endpoint).code == 0
+    assert endpoint not in call("endpoints").out
+    with pytest.raises(ClientError):
+        Platform(home).describe_endpoint(EndpointName=endpoint)
+
+
+def test_a_bare_model_file_can_be_deployed(call: Call, home: Path, model_file: str) -> None:
+    result = call("deploy", model_file, "--name", "bare")
+    assert result.code == 0, result.err
+    assert result.out.startswith("bare answers at http://127.0.0.1:")
+    assert "__label__" in call("predict", "bare", TEXT).out
+    assert call("delete", "endpoint", "bare", "--json").json == {"Deleted": "bare", "Kind": "endpoint"}
+
+
+def test_the_doctor_answers(call: Call, home: Path) -> None:
+    assert {each["subject"] for each in call("doctor", "--json").json} >= {"cores", "memory", "disk"}
+    assert "cores\tok\t" in call("doctor").out
