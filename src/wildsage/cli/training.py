@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wildsage.cli import names, show
+from wildsage.cli import clients, names, show
 from wildsage.contract.errors import ClientError
 
 if TYPE_CHECKING:
@@ -118,7 +118,6 @@ def train(
     """
     from wildsage.cli.arguments import required, sort_out
     from wildsage.contract import builtins
-    from wildsage.platform.service import Platform
     from wildsage.sdk.estimator import Estimator
 
     built_in = builtins.table(builtins.resolve(algorithm))
@@ -130,13 +129,18 @@ def train(
         forced_hyperparameters=hyperparameter or [],
     )
     required(_channels(built_in), given.channels)
+    platform = clients.platform()
     estimator = Estimator(
-        image_uri=built_in.name, instance_count=1, instance_type="local", output_path=output, max_run=max_run
+        image_uri=built_in.name,
+        instance_count=1,
+        instance_type="local",
+        output_path=output,
+        max_run=max_run,
+        sagemaker_session=clients.session(platform),
     )
     estimator.set_hyperparameters(**given.hyperparameters)
     estimator.fit(given.channels, wait=False, job_name=name)
     job = estimator.jobs[-1].name
-    platform = Platform()
     if detach:
         if json:
             show.as_json(platform.describe_training_job(TrainingJobName=job))
@@ -177,9 +181,7 @@ def jobs(
       wildsage jobs --status Failed
       wildsage jobs JOB --json
     """
-    from wildsage.platform.service import Platform
-
-    platform = Platform()
+    platform = clients.platform()
     if name is not None:
         job = platform.describe_training_job(TrainingJobName=name)
         if json:
@@ -218,9 +220,7 @@ def logs(
       wildsage logs JOB
       wildsage logs -f JOB
     """
-    from wildsage.platform.service import Platform
-
-    platform = Platform()
+    platform = clients.platform()
     group, following = _log_of(platform, name)
     lines = following(name) if follow else _lines(platform, group, name)
     for text in lines:
@@ -241,9 +241,7 @@ def stop(
     \b
       wildsage stop JOB
     """
-    from wildsage.platform.service import Platform
-
-    platform = Platform()
+    platform = clients.platform()
     platform.stop_training_job(TrainingJobName=name)
     job = platform.describe_training_job(TrainingJobName=name)
     if json:
