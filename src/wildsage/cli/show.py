@@ -89,6 +89,14 @@ def when(moment: datetime | None) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
 
 
+def number(value: float) -> str:
+    """Three digits that count, with k, M or G for a thousand, a million, a billion."""
+    for power, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= power:
+            return f"{value / power:.3g} {letter}"
+    return f"{value:.3g}"
+
+
 def duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
