@@ -40,7 +40,7 @@ docs: $(VENV)/.tested ## write the generated pages of docs/ again
 picture: $(VENV)/.kernels ## run the quickstart and keep its picture for the README
 	@$(BIN)/python docs/screenshot.py
 
-lock: $(VENV)/.tested ## resolve every dependency anew; needs uv (pip install uv)
+lock: ## resolve every dependency anew; needs uv (pip install uv)
 	@uv pip compile pyproject.toml --all-extras --group build --universal --python-version 3.11 --upgrade \
 	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet --output-file $(LOCK)
 
