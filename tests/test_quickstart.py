@@ -105,7 +105,9 @@ def test_an_error_while_asking_leaves_no_endpoint(
     assert platform.list_models()["Models"] == []
 
 
-@pytest.mark.parametrize(("during", "ended_by"), [("Train", signal.SIGTERM), ("Deploy", signal.SIGINT)])
+@pytest.mark.parametrize(
+    ("during", "ended_by"), [("Train", signal.SIGTERM), ("Deploy", signal.SIGINT), ("Deploy", signal.SIGHUP)]
+)
 def test_an_interrupted_tour_leaves_nothing_running(
     platform: Platform, home: Path, tmp_path: Path, during: str, ended_by: signal.Signals
 ) -> None:

@@ -28,8 +28,9 @@ def quickstart(json: Json = False) -> None:
 
     from wildsage import quickstart as tour
 
-    # Ended by SIGTERM, it must clean up as it does on Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    # Ended by a signal or by its terminal's closing, it must clean up as it does on Ctrl-C.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, frame: sys.exit(128 + number))
     platform = clients.platform()
     teller = _Silent() if json else _Live() if show.on_terminal() else _Plain()
     if not json:
