@@ -13,6 +13,7 @@ import os
 import secrets
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -96,7 +97,7 @@ class QuantisedRows:
     def shape(self) -> tuple[int, int]:
         return self.codes.shape[0], self.dim
 
-    def __getitem__(self, rows: slice) -> QuantisedRows:
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> QuantisedRows:
         return replace(self, codes=self.codes[rows], norm_codes=self.norm_codes[rows])
 
     def decode(self) -> NDArray[np.float32]:
@@ -423,11 +424,21 @@ def write(path: Path, model: FastTextFile) -> None:
     """
     if model.pruned and not model.quantised:
         raise AlgorithmError("a pruned model must be quantised to be written: the format has no other place for it")
+    with replacing(path) as descriptor:
+        _fill(descriptor, model)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[int]:
+    """Open a new file beside `path` for write_at; at the end it is on disk and takes its place, unless something failed.
+
+    Raises InternalServerError if the disk refuses.
+    """
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            _fill(descriptor, model)
+            yield descriptor
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -440,7 +451,8 @@ def write(path: Path, model: FastTextFile) -> None:
     except OSError as error:
         raise InternalServerError(f"{path}: cannot be written: {error.strerror}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def _fill(descriptor: int, model: FastTextFile) -> None:
@@ -454,7 +466,7 @@ def _fill(descriptor: int, model: FastTextFile) -> None:
         + model.entries.tobytes()
         + kept
     )
-    _write_at(descriptor, head, 0)
+    write_at(descriptor, head, 0)
     if isinstance(model.word_rows, QuantisedRows):
         at = _write_quantised(descriptor, [model.word_rows, model.bucket_rows], len(head))
     else:
@@ -463,9 +475,9 @@ def _fill(descriptor: int, model: FastTextFile) -> None:
         at = _write_quantised(descriptor, [model.output], at)
     else:
         tail = SHAPE.pack(0, *model.output.shape)
-        _write_at(descriptor, tail, at)
+        write_at(descriptor, tail, at)
         for row, block in _chunks(model.output):
-            _write_at(descriptor, block.data.cast("B"), at + len(tail) + 4 * settings.dim * row)
+            write_at(descriptor, block.data.cast("B"), at + len(tail) + 4 * settings.dim * row)
 
 
 def _kept(bucket_ids: NDArray[np.int64]) -> bytes:
@@ -476,18 +488,18 @@ def _kept(bucket_ids: NDArray[np.int64]) -> bytes:
 def _write_input(descriptor: int, model: FastTextFile, at: int) -> int:
     """Write dense input rows; returns the byte after them."""
     settings, words, buckets = model.settings, dense(model.word_rows), dense(model.bucket_rows)
-    _write_at(descriptor, SHAPE.pack(0, words.shape[0] + settings.bucket, settings.dim), at)
+    write_at(descriptor, SHAPE.pack(0, words.shape[0] + settings.bucket, settings.dim), at)
     words_at = at + SHAPE.size
     buckets_at = words_at + 4 * words.shape[0] * settings.dim
     for row, block in _chunks(words):
-        _write_at(descriptor, block.data.cast("B"), words_at + 4 * settings.dim * row)
+        write_at(descriptor, block.data.cast("B"), words_at + 4 * settings.dim * row)
     if model.bucket_ids is None:
         pieces = _chunks(buckets, WORTHWHILE_HOLE_BYTES)
     else:
         pieces = _runs(model.bucket_ids, buckets)
     for row, block in pieces:
         if block.any():
-            _write_at(descriptor, block.data.cast("B"), buckets_at + 4 * settings.dim * row)
+            write_at(descriptor, block.data.cast("B"), buckets_at + 4 * settings.dim * row)
     return buckets_at + 4 * settings.bucket * settings.dim
 
 
@@ -506,16 +518,17 @@ def _write_quantised(
         data += [piece.norm_codes.tobytes() for piece in parts]
         data += [QUANTISER.pack(1, 1, 1, 1), first.norms.astype("<f4").tobytes()]
     for piece in data:
-        _write_at(descriptor, piece, at)
-        at += len(piece)
+        at = write_at(descriptor, piece, at)
     return at
 
 
-def _write_at(descriptor: int, data: bytes | memoryview, at: int) -> None:
+def write_at(descriptor: int, data: bytes | memoryview, at: int) -> int:
+    """Write bytes at a place of a file, and return the place after them."""
     rest = memoryview(data)
     while rest.nbytes:  # a single call writes 2 GB at most
         written = os.pwrite(descriptor, rest, at)
         rest, at = rest[written:], at + written
+    return at
 
 
 def _chunks(rows: NDArray[np.float32], chunk_bytes: int = CHUNK_BYTES) -> Iterator[tuple[int, NDArray[np.float32]]]:
