@@ -98,7 +98,9 @@ class QuantisedRows:
         return self.codes.shape[0], self.dim
 
     def __getitem__(self, rows: slice | NDArray[np.int64]) -> QuantisedRows:
-        return replace(self, codes=self.codes[rows], norm_codes=self.norm_codes[rows])
+        return replace(
+            self, codes=self.codes[rows], norm_codes=self.norm_codes[rows] if self.norms.size else self.norm_codes
+        )
 
     def decode(self) -> NDArray[np.float32]:
         """The rows as they are meant: float32 (n, dim)."""
@@ -123,8 +125,8 @@ class FastTextFile:
 
     tokens: how many the trainer read. entries: uint8, the dictionary's entries as they lie in the file, words first.
     places: int64 (V + C,), where each begins. counts: int64 (V + C,), how often each was seen.
-    word_rows: (V, dim). bucket_rows: (R, dim). bucket_ids: int64 (R,), ascending, the buckets that have a row; None: all
-    have one, in order. pruned: the other buckets are no features at all, where they are otherwise zero; their ids may
+    word_rows: (V, dim). bucket_rows: (R, dim). bucket_ids: int64 (R,), ascending, the buckets that have a row; None:
+    all have one, in order. pruned: the other buckets are no features at all, where they are otherwise zero; the ids may
     then come in any order.
     output: (C, dim) of a classifier; (V, dim) of word vectors, or (0, dim), where only the input rows are known.
     Rows are float32, or all input rows are quantised together, and the output rows perhaps, too.
@@ -384,7 +386,7 @@ class _Reader:
         start = self.at
         _, with_norms, m, n, size = self.unpack(QUANTISED, f"the shape of its {what} rows")
         if with_norms > 1:
-            raise self.wrong(f"whether the norms of its {what} rows are quantised is 0 or 1, not {with_norms}", start + 1)
+            raise self.wrong(f"whether its {what} rows' norms are quantised is 0 or 1, not {with_norms}", start + 1)
         if (m, n) != (rows, dim):
             raise self.wrong(f"its {what} rows are {m} x {n}, where the dictionary asks for {rows} x {dim}", start + 2)
         codes_at = self.at
@@ -430,7 +432,7 @@ def write(path: Path, model: FastTextFile) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[int]:
-    """Open a new file beside `path` for write_at; at the end it is on disk and takes its place, unless something failed.
+    """Open a new file beside `path` for write_at; at the end it is on disk and takes its place, unless this failed.
 
     Raises InternalServerError if the disk refuses.
     """
@@ -500,12 +502,10 @@ def _write_input(descriptor: int, model: FastTextFile, at: int) -> int:
     for row, block in pieces:
         if block.any():
             write_at(descriptor, block.data.cast("B"), buckets_at + 4 * settings.dim * row)
-    return buckets_at + 4 * settings.bucket * settings.dim
+    return int(buckets_at + 4 * settings.bucket * settings.dim)
 
 
-def _write_quantised(
-    descriptor: int, pieces: list[NDArray[np.float32] | QuantisedRows], at: int
-) -> int:
+def _write_quantised(descriptor: int, pieces: list[NDArray[np.float32] | QuantisedRows], at: int) -> int:
     """Write rows that are quantised together; returns the byte after them."""
     parts = [piece for piece in pieces if isinstance(piece, QuantisedRows)]
     first, rows = parts[0], sum(piece.shape[0] for piece in parts)
@@ -526,7 +526,7 @@ def write_at(descriptor: int, data: bytes | memoryview, at: int) -> int:
     """Write bytes at a place of a file, and return the place after them."""
     rest = memoryview(data)
     while rest.nbytes:  # a single call writes 2 GB at most
-        written = os.pwrite(descriptor, rest, at)
+        written: int = os.pwrite(descriptor, rest, at)
         rest, at = rest[written:], at + written
     return at
 

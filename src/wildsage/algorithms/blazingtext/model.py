@@ -214,10 +214,10 @@ class TextClassifier(Model):
         output, loss = self.file.output, self.file.settings.loss
 
         def row(number: int) -> NDArray[np.float32]:
-            return dense(output[number : number + 1])[0]
+            return dense(output[number : number + 1]).reshape(-1)
 
         if loss == HIERARCHICAL:
-            direction, node = np.zeros(self.file.settings.dim, FLOAT), best[0]
+            direction, node = np.zeros(self.file.settings.dim, np.float32), best[0]
             classes = len(self.labels)
             while node < 2 * classes - 2:
                 inner, side = (int(place) for place in np.argwhere(self._tree == node)[0])

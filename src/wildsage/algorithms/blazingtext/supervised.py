@@ -84,7 +84,7 @@ class EarlierRows:
         self.words = {word: row for row, word in enumerate(names[:count])}
         self.labels = {label: row for row, label in enumerate(names[count:])}
         self.word_rows, self.output, self.bucket_rows = map(dense, (file.word_rows, file.output, file.bucket_rows))
-        self.bucket_ids = np.arange(len(file.bucket_rows)) if file.bucket_ids is None else file.bucket_ids
+        self.bucket_ids = np.arange(file.bucket_rows.shape[0]) if file.bucket_ids is None else file.bucket_ids
 
 
 @dataclass

@@ -2,13 +2,12 @@
 
 Text: "<words> <dim>", then a word and its numbers a line; GloVe's files lack the first line. Binary: the same first
 line, then a word, a blank and its floats, little-endian, each. Source: tmikolov/word2vec, word2vec.c (TrainModel).
-Safetensors: "vectors", float32 (V, dim); "words", uint8, their bytes parted by newlines; "counts", int64 (V,), if known.
+Safetensors: "vectors", float32 (V, dim); "words", uint8, their bytes parted by newlines; "counts", int64 (V,).
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,8 +62,8 @@ def is_vectors(path: Path) -> bool:
             if path.suffix != SAFETENSORS or size > LARGEST_HEADER or head[8:9] != b"{":
                 return False
             file.seek(8)
-            header = json.loads(file.read(size))
-            return {"vectors", "words"} <= header.keys()
+            header: dict[str, Any] = json.loads(file.read(size))
+            return header.keys() >= {"vectors", "words"}
     except (OSError, ValueError):
         return False
 
@@ -124,7 +123,7 @@ def write_binary(path: Path, words: list[bytes], dim: int, source: Source) -> No
 
 
 def write_safetensors(path: Path, words: list[bytes], dim: int, source: Source, counts: NDArray[np.int64]) -> None:
-    """Write safetensors, whole or not at all. source: see write_text. Raises AlgorithmError for a word with a newline."""
+    """Write safetensors, whole or not at all. source: see write_text. Raises AlgorithmError for a newline in a word."""
     from safetensors.numpy import save
 
     if any(b"\n" in word for word in words):
@@ -174,7 +173,9 @@ def _measure(path: Path, data: NDArray[np.uint8]) -> tuple[int, int]:
     first = data[: 1 << 20].tobytes().partition(b"\n")[0]
     dim = len(first.split()) - 1
     if not 1 <= dim <= LARGEST_DIM or not _is_number(first.split()[-1]):
-        raise DataError('not word vectors: a first line "<words> <dim>", or a word and numbers, is wanted', file=path, line=1)
+        raise DataError(
+            'not word vectors: a first line "<words> <dim>", or a word and numbers, is wanted', file=path, line=1
+        )
     return min(count, data.size // (2 * dim + 1) + 1), dim
 
 
@@ -243,5 +244,4 @@ def _read_binary(path: Path, data: NDArray[np.uint8], start: int, count: int, di
 
 
 def _words(data: NDArray[np.uint8], places: NDArray[np.int64], lengths: NDArray[np.int64]) -> list[bytes]:
-    view = memoryview(data)
-    return [bytes(view[begin : begin + size]) for begin, size in zip(places.tolist(), lengths.tolist(), strict=True)]
+    return [data[begin : begin + size].tobytes() for begin, size in zip(places.tolist(), lengths.tolist(), strict=True)]

@@ -137,7 +137,9 @@ class WordVectors(Model):
         elif path.suffix == ".bin":
             word2vec_file.write_binary(path, self.words, self.dim, self.vectors)
         elif path.suffix == word2vec_file.SAFETENSORS:
-            word2vec_file.write_safetensors(path, self.words, self.dim, self.vectors, self.file.counts[: len(self.words)])
+            word2vec_file.write_safetensors(
+                path, self.words, self.dim, self.vectors, self.file.counts[: len(self.words)]
+            )
         else:
             raise ClientError(f"{path.name}: the ending must be .txt, .vec, .bin or .safetensors, for the format")
 
@@ -196,9 +198,7 @@ class WordVectors(Model):
         if not np.isfinite(vectors).all():
             number = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
             raise ClientError(f"instance {number}: the model's answer is not a number; its rows are not finite")
-        return [
-            {"vector": vector, "word": word} for vector, word in zip(vectors.tolist(), instances, strict=True)
-        ]
+        return [{"vector": vector, "word": word} for vector, word in zip(vectors.tolist(), instances, strict=True)]
 
     def warm_up(self) -> None:
         """Load the kernels, and touch the rows of words."""
@@ -263,6 +263,4 @@ def find_file(folder: Path) -> Path | None:
 
 
 def _holds_vectors(path: Path) -> bool:
-    return path.is_file() and (
-        fasttext_file.model_kind(path) in (CBOW, SKIP_GRAM) or word2vec_file.is_vectors(path)
-    )
+    return path.is_file() and (fasttext_file.model_kind(path) in (CBOW, SKIP_GRAM) or word2vec_file.is_vectors(path))

@@ -36,8 +36,8 @@ def scan(row_bytes, inverses, queries, width, dim, begin, end, ids, scores):
     """Find the rows of begin..end with the highest cosine to each query.
 
     row_bytes: uint8, flat, float32 rows of `dim` columns at any address. inverses: float32 (V,), of their norms.
-    queries: float32, flat, a multiple of QUERIES of them, each of norm 1 and padded with zeros to `width`, a multiple of
-    WIDTH. ids: int64 (Q, k), scores: float32 (Q, k), updated; at first -1 and -inf.
+    queries: float32, flat, a multiple of QUERIES of them, each of norm 1 and padded with zeros to `width`, a multiple
+    of WIDTH. ids: int64 (Q, k), scores: float32 (Q, k), updated; at first -1 and -inf.
     Bound by memory where the rows are larger than the caches: 4 * dim bytes a row.
     """
     rows = row_bytes.view(np.float32)

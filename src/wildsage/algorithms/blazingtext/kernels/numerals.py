@@ -74,8 +74,9 @@ def write_number(value, out, at):
 
 @kernel
 def write_lines(words, starts, rows, out):
-    """Write a line a row: word, blank, numbers parted by blanks, newline. Returns the bytes written, or -1 - i for a row
-    i that has a number that is not finite.
+    """Write a line a row: word, blank, numbers parted by blanks, newline.
+
+    Returns the bytes written, or -1 - i for a row i that has a number that is not finite.
 
     words: uint8, one behind the other, from starts, int64 (n + 1,). rows: float32 (n, d). out: uint8, with room for
     starts[n] + n * (LONGEST_NUMBER * d + 1).
@@ -195,7 +196,7 @@ def read_lines(data, at, rows, places, lengths):
         if split == begin:
             return count, begin, NO_WORD
         wrong, where = read_numbers(data, split, end, rows[count])
-        if wrong == TOO_MANY or wrong == NOT_A_NUMBER:
+        if wrong in (TOO_MANY, NOT_A_NUMBER):
             split = end
             for _ in range(dim):
                 while split > begin and is_blank(data[split - 1]):

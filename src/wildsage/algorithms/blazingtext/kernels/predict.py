@@ -253,7 +253,7 @@ def add_buckets(rows: Rows, wanted: NDArray[np.int64], count: int, total: NDArra
 
 @kernel
 def push_buckets(features: Features, found: int, count: int, bucket_at: NDArray[np.int32]) -> int:
-    """Turn the `found` buckets after features.buckets[:count] into rows; those without one go. Returns the new count."""
+    """Turn the `found` buckets after features.buckets[:count] into rows; those without one go. Returns the count."""
     if bucket_at.size == 0:
         return count + found
     kept = count
@@ -643,7 +643,7 @@ def find_words(
     dictionary: Dictionary,
     ids: NDArray[np.int64],
 ) -> None:
-    """Look words up, text[starts[i]:ends[i]] each. ids: int64 (n,), filled; -1 for what is no word of the dictionary."""
+    """Look words up, text[starts[i]:ends[i]] each. ids: int64 (n,), filled; -1 for what is not in the dictionary."""
     for i in range(starts.size):
         id_ = find(text, starts[i], ends[i], hash_word(text, starts[i], ends[i]), dictionary)
         ids[i] = id_ if id_ < dictionary.words else -1
