@@ -110,6 +110,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         import numpy as np
 
         from wildsage.algorithms.blazingtext.kernels.supervised import place_rows
+        from wildsage.algorithms.blazingtext.warm import use_models
         from wildsage.algorithms.context import TrainingContext
         from wildsage.contract.channels import Channel
 
@@ -130,8 +131,8 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
                 _Silence(),
             )
             model = cls().train(context)
-            model.save(base)
-            TextClassifier.load(base).warm_up()
+            (base / "model").mkdir()
+            use_models(base / "model", model)
         place_rows(np.zeros(16, np.float32), 16, np.zeros(1, np.int32), 4, 0, 1, np.zeros(4, np.float32))
 
 
