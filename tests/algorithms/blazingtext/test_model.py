@@ -100,7 +100,9 @@ def assert_same_answers(theirs: Any, ours: TextClassifier, texts: list[str]) -> 
         labels, probabilities = theirs.predict(text.replace("\n", " "), k=100)
         expected = {label: min(1.0, float(p) - added) for label, p in zip(labels, probabilities, strict=True)}
         assert best == {"label": answer["label"][:1], "prob": answer["prob"][:1]}
-        ours_alone = {label: p for label, p in zip(answer["label"], answer["prob"], strict=True) if label not in expected}
+        ours_alone = {
+            label: p for label, p in zip(answer["label"], answer["prob"], strict=True) if label not in expected
+        }
         theirs_alone = {label: p for label, p in expected.items() if label not in answer["label"]}
         # A tree's leaf at the floor of 0.00001 may fall to either side of it.
         assert all(p < 1.01e-5 for p in [*ours_alone.values(), *theirs_alone.values()]), text
