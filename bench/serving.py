@@ -126,16 +126,22 @@ def tree(pid: int) -> list[int]:
     return [pid, *(found for child in below for found in tree(child))]
 
 
-def pss_mb(pid: int) -> float:
-    """Memory of a process tree, shared pages divided among those that share them."""
-    total = 0
+def memory_mb(pid: int) -> dict[str, float]:
+    """Memory of a process tree, shared pages divided among those that share them: whole, and without mapped files.
+
+    Mapped files (libraries, the model) are shared with whatever else runs on the machine, so their part in a difference
+    of two measurements is chance.
+    """
+    total = {"Pss": 0.0, "Pss_Anon": 0.0}
     for each in tree(pid):
         try:
             lines = Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()
         except OSError:
             continue
-        total += next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
-    return total / 1024
+        for name, _, value in (line.partition(":") for line in lines):
+            if name in total:
+                total[name] += int(value.split()[0]) / 1024
+    return total
 
 
 def cpu_s(pid: int) -> float:
@@ -280,12 +286,12 @@ def main() -> None:
                         seen = measure(kind, pid, address, texts, options.seconds)
                         rounds.setdefault((kind.name, texts), []).append(seen)
                     if number == 0:
-                        whole = pss_mb(pid)
+                        whole = memory_mb(pid)
                 if number == 0:
                     with running(kind, python, model, options.workers + 1) as (pid, address, _):
                         for texts in options.texts:
                             measure(kind, pid, address, texts, options.seconds)
-                        memory[kind.name] = whole, pss_mb(pid) - whole
+                        memory[kind.name] = whole["Pss"], memory_mb(pid)["Pss_Anon"] - whole["Pss_Anon"]
 
     print(describe("fasttext-numpy2"))
     for texts in options.texts:
@@ -305,7 +311,8 @@ def main() -> None:
                 f"| {statistics.median(starts[kind.name]):.2f} | {sum(each.lost for each in seen)} |"
             )
         ratios(kinds, rounds, texts)
-    print(f"\n| server | memory MB, {options.workers} workers (PSS of all processes) | a further worker MB |")
+    print(f"\n| server | memory MB, {options.workers} workers (PSS of all processes) | ", end="")
+    print("a further worker MB (without mapped files) |")
     print("|---|---|---|")
     for kind, _ in kinds:
         whole, more = memory[kind.name]

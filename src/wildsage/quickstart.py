@@ -25,12 +25,11 @@ HYPERPARAMETERS: dict[str, Any] = {
     "mode": "supervised",
     "epochs": 40,
     "early_stopping": True,
-    "patience": 4,
-    "min_epochs": 5,
+    "patience": 5,
     "learning_rate": 0.1,
-    "vector_dim": 32,
+    "vector_dim": 16,
     "word_ngrams": 3,
-    "min_count": 2,
+    "min_count": 1,
     "buckets": 200_000,
     "seed": 1,
 }
@@ -135,7 +134,11 @@ def run(platform: Platform, listener: Listener, folder: Path, *, command: str = 
 
     with _phase(outcome, listener, "Train") as told:
         estimator = sagemaker.estimator.Estimator(
-            image_uri=sagemaker.image_uris.retrieve(framework=ALGORITHM), instance_count=1, instance_type="local"
+            image_uri=sagemaker.image_uris.retrieve(framework=ALGORITHM),
+            instance_count=1,
+            instance_type="local",
+            base_job_name="quickstart",
+            sagemaker_session=sagemaker.session.Session(sagemaker_client=platform),
         )
         estimator.set_hyperparameters(**HYPERPARAMETERS)
         channels = {name: str(folder / f"{name}.txt") for name in ("train", "validation")}
@@ -147,11 +150,17 @@ def run(platform: Platform, listener: Listener, folder: Path, *, command: str = 
         outcome.model_bytes = Path(outcome.model_file).stat().st_size
         told.append(_training_result(outcome))
 
-    predictor = None
-    endpoint = f"{outcome.job}-quickstart"
+    endpoint = outcome.job
     try:
         with _phase(outcome, listener, "Deploy") as told:
-            predictor = estimator.deploy(initial_instance_count=1, instance_type="local", endpoint_name=endpoint)
+            predictor = estimator.deploy(
+                initial_instance_count=1,
+                instance_type="local",
+                endpoint_name=endpoint,
+                model_name=endpoint,
+                wait=False,
+            )
+            _await_service(platform, endpoint)
             outcome.url = predictor.url
             told.append(outcome.url)
         with _phase(outcome, listener, "Ask") as told:
@@ -188,7 +197,7 @@ def next_commands(job: str, command: str) -> list[str]:
     return [
         f'{command} predict {job} "{text}"',
         f"{command} deploy {job} --name reviews",
-        f"curl -H 'Content-Type: application/json' -d '{body}' \"$({command} endpoints reviews --url)\"",
+        f"curl -d '{body}' \"$({command} endpoints reviews --url)\"",
     ]
 
 
@@ -250,19 +259,21 @@ def _share(pairs: Iterator[tuple[Answer, str]]) -> float:
     return sum(right) / len(right)
 
 
+def _await_service(platform: Platform, endpoint: str) -> None:
+    """Return when the endpoint answers. Raises ClientError with the reason if it cannot come up."""
+    while (described := platform.describe_endpoint(EndpointName=endpoint))["EndpointStatus"] == "Creating":
+        time.sleep(POLL_S)
+    if described["EndpointStatus"] != "InService":
+        reason = described.get("FailureReason", "no reason given")
+        raise ClientError(f"endpoint {endpoint} is {described['EndpointStatus']}: {reason}")
+
+
 def _clean_up(platform: Platform, endpoint: str) -> None:
-    """Remove what deploying made: the endpoint, its configuration and its model record. The model file stays."""
-    config = endpoint
-    models: list[str] = []
+    """Remove what deploying made, all under one name: endpoint, configuration, model record. The model file stays."""
     # Where deploying failed halfway, some are not there; cleaning up must not hide the error that led to it.
-    with suppress(ClientError):
-        config = platform.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
-        variants = platform.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
-        models = [variant["ModelName"] for variant in variants]
     with suppress(ClientError):
         platform.delete_endpoint(EndpointName=endpoint)
     with suppress(ClientError):
-        platform.delete_endpoint_config(EndpointConfigName=config)
-    for model in models:
-        with suppress(ClientError):
-            platform.delete_model(ModelName=model)
+        platform.delete_endpoint_config(EndpointConfigName=endpoint)
+    with suppress(ClientError):
+        platform.delete_model(ModelName=endpoint)

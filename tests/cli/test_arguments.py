@@ -56,9 +56,11 @@ def test_a_missing_channel_is_named() -> None:
 
 @given(st.text(), st.text())
 def test_pairs_come_back(name: str, value: str) -> None:
-    if not name.strip() or "=" in name:
+    if "=" in name:
+        return
+    if not name.strip():
         with pytest.raises(ClientError):
-            pair(name)
+            pair(f"{name}={value}")
         return
     assert pair(f"{name}={value}") == (name.strip(), value)
 

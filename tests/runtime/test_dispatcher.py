@@ -216,7 +216,7 @@ def test_two_deaths_are_enough() -> None:
             assert await on.played[number].batch() == [b"poison"]
             on.played[number].die()
         await condition(lambda: job.answer)
-        assert job.answer == (500, b"a worker ended while it answered this request, 2 times of 2")
+        assert job.answer == (500, b"a worker ended each of the 2 times that it answered this request")
 
     play(scenario)
 
@@ -336,6 +336,6 @@ def test_every_request_gets_exactly_one_answer(steps: list[str], workers: int) -
         for number, job in enumerate(jobs):
             assert job.answer is not None
             status, body = job.answer
-            assert (status, body) == (200, b"JOB %d" % number) or (status == 500 and job.tries == 2)
+            assert (status, body) == (200, b"JOB %d" % number) or (status == 500 and job.tries_alone == 2)
 
     play(scenario)

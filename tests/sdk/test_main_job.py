@@ -234,6 +234,20 @@ def test_the_address_takes_a_post(predictor: Predictor) -> None:
         assert json.load(answer) == predictor.predict({"instances": ["nice soft lovely"]})
 
 
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("text/csv", b'"nice, soft lovely"\nugly cheap\n'),
+        ("text/plain", b"nice soft lovely\nugly cheap\n"),
+        ("application/x-www-form-urlencoded", b'{"instances": ["nice soft lovely", "ugly cheap"]}'),  # as curl -d says
+    ],
+)
+def test_texts_come_in_other_forms_too(predictor: Predictor, content_type: str, body: bytes) -> None:
+    request = urllib.request.Request(predictor.url, body, {"Content-Type": content_type})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert [row["label"] for row in json.load(answer)] == [["__label__1"], ["__label__0"]]
+
+
 def test_a_bad_request_comes_back_with_the_endpoints_words(predictor: Predictor) -> None:
     with pytest.raises(ClientError, match="instances"):
         predictor.predict({"nothing": 1})

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from wildsage import __version__
-from wildsage.cli import serving, show, this_machine, training, words
+from wildsage.cli import clients, serving, show, this_machine, training, words
 from wildsage.contract.errors import WildsageError
 
 EXIT_ERROR = 1  # 2 is typer's, for a command that is written wrong
@@ -77,6 +77,8 @@ def run() -> None:
         # The reader of our output has gone, as `head` does; stdout must not fail once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_ERROR)
+    finally:
+        clients.close()
 
 
 def _fail(reason: str) -> NoReturn:

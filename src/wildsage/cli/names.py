@@ -62,6 +62,7 @@ def _names(operation: str, key: str, name: str) -> list[str]:
     from wildsage.platform.service import Platform
 
     try:
-        return [str(summary[name]) for summary in getattr(Platform(), operation)(MaxResults=MOST)[key]]
+        with Platform() as platform:
+            return [str(summary[name]) for summary in getattr(platform, operation)(MaxResults=MOST)[key]]
     except (WildsageError, OSError):
         return []

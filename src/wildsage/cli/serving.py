@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json as jsonlib
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wildsage.cli import names, show
+from wildsage.cli import clients, names, show
 from wildsage.cli.training import Json
 from wildsage.contract.errors import ClientError
 
@@ -36,9 +38,7 @@ def models(json: Json = False) -> None:
     \b
       wildsage models
     """
-    from wildsage.platform.service import Platform
-
-    platform = Platform()
+    platform = clients.platform()
     found: list[dict[str, Any]] = []
     for summary in platform.list_models(MaxResults=MOST)["Models"]:
         model = platform.describe_model(ModelName=summary["ModelName"])
@@ -87,15 +87,15 @@ def deploy(
       wildsage deploy JOB --name reviews
       wildsage deploy model.tar.gz --name reviews
     """
-    from wildsage.platform.service import Platform
-
-    platform = Platform()
+    platform = clients.platform()
     model_data, image = _model_of(platform, model, algorithm)
     from wildsage.sdk.model import Model
 
-    predictor = Model(image_uri=image, model_data=model_data).deploy(
-        initial_instance_count=1, instance_type="local", endpoint_name=name
-    )
+    # The SDK writes a dash a second to stdout while it waits.
+    with show.working("Starting the endpoint"), redirect_stdout(io.StringIO()):
+        predictor = Model(image_uri=image, model_data=model_data, sagemaker_session=clients.session(platform)).deploy(
+            initial_instance_count=1, instance_type="local", endpoint_name=name
+        )
     endpoint = predictor.endpoint_name
     url = platform.endpoint_url(endpoint)
     if json:
@@ -125,9 +125,7 @@ def endpoints(
       wildsage endpoints
       curl -d '{"instances": ["nice"]}' "$(wildsage endpoints reviews --url)"
     """
-    from wildsage.platform.service import Platform
-
-    platform = Platform()
+    platform = clients.platform()
     if name is None:
         if url:
             raise typer.BadParameter("--url needs the endpoint's name")
@@ -204,13 +202,12 @@ def predict(
       wildsage predict reviews --file reviews.txt --json
       wildsage predict reviews --content-type text/csv --file rows.csv
     """
-    from wildsage.platform.service import Platform
 
     if texts and file is not None:
         raise typer.BadParameter("give texts or --file, not both")
     if texts and content_type is not None:
         raise typer.BadParameter("--content-type goes with --file or stdin")
-    platform = Platform()
+    platform = clients.platform()
     if content_type is not None:
         answer = _ask(platform, target, _read(file), content_type, accept or "*/*")
         sys.stdout.buffer.write(answer if answer.endswith(b"\n") else answer + b"\n")
@@ -253,9 +250,7 @@ def delete(
       wildsage delete endpoint reviews
       wildsage delete job JOB
     """
-    from wildsage.platform.service import Platform
-
-    platform = Platform()
+    platform = clients.platform()
     if kind is Kind.ENDPOINT:
         config = platform.describe_endpoint(EndpointName=name)["EndpointConfigName"]
         platform.delete_endpoint(EndpointName=name)
@@ -343,4 +338,4 @@ def _url(platform: Platform, endpoint: dict[str, Any]) -> str | None:
 
 
 def _curl(url: str) -> str:
-    return f"curl -H 'Content-Type: {JSON_TYPE}' -d '{{\"instances\": [\"some text\"]}}' {url}"
+    return f'curl -d \'{{"instances": ["some text"]}}\' {url}'

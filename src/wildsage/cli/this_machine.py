@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wildsage.cli import show
+from wildsage.cli import clients, show
 from wildsage.cli.training import Json
 from wildsage.contract.errors import ClientError
 
@@ -27,11 +27,11 @@ def quickstart(json: Json = False) -> None:
     import sys
 
     from wildsage import quickstart as tour
-    from wildsage.platform.service import Platform
 
-    # Ended by SIGTERM, it must clean up as it does on Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    platform = Platform()
+    # Ended by a signal or by its terminal's closing, it must clean up as it does on Ctrl-C.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, frame: sys.exit(128 + number))
+    platform = clients.platform()
     teller = _Silent() if json else _Live() if show.on_terminal() else _Plain()
     if not json:
         show.line("Wildsage quickstart: from customers' reviews to an endpoint that answers\n")
@@ -82,7 +82,7 @@ class _Plain(_Silent):
     """A line for everything."""
 
     def done(self, title: str, seconds: float, result: str) -> None:
-        show.line(f"{title:<8} {seconds:5.1f} s  {result}")
+        show.line(f"{title:<8} {seconds:5.2f} s  {result}")
 
     def epoch(self, number: int, asked: int, validation_accuracy: float) -> None:
         show.line(f"                  epoch {number:2} of {asked}: validation accuracy {validation_accuracy:.4f}")
@@ -105,7 +105,7 @@ class _Live(_Silent):
     def done(self, title: str, seconds: float, result: str) -> None:
         if self.status is not None:
             self.status.stop()
-        self.console.print(f"[green]✓[/green] [bold]{title:<8}[/bold] [cyan]{seconds:5.1f} s[/cyan]  {result}")
+        self.console.print(f"[green]✓[/green] [bold]{title:<8}[/bold] [cyan]{seconds:5.2f} s[/cyan]  {result}")
         if self.accuracies:
             curve = f"{sparkline(self.accuracies)}  accuracy on the validation reviews, epoch by epoch"
             self.console.print(f"{'':20}[dim]{curve}[/dim]")
@@ -154,9 +154,9 @@ def _tell(outcome: Outcome) -> None:
         if outcome.early_stopping_saved_s is not None:
             saved += f", about {show.duration(outcome.early_stopping_saved_s)}"
         say(f"Early stopping saved: {saved}; the model is that of epoch {outcome.best_epoch}")
-    phases = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in outcome.seconds.items())
+    phases = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in outcome.seconds.items())
     say(f"Time: {phases}")
-    say(f"Model: {outcome.model_file} ({outcome.model_bytes / 1e6:.1f} MB)")
+    say(f"Model: {show.path(outcome.model_file)} ({outcome.model_bytes / 1e6:.1f} MB)")
     say("The endpoint is deleted again; nothing is left running.")
     say()
     say("Try next:", "bold")

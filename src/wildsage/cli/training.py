@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wildsage.cli import names, show
+from wildsage.cli import clients, names, show
 from wildsage.contract.errors import ClientError
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from wildsage.platform.service import Platform
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout, and nothing else there.")]
-ENDED = ("Completed", "Failed", "Stopped")
+_STAMP = re.compile(r"^\[[^\]]* (?:DEBUG|INFO|WARNING|ERROR) [^\]]*\] ")
 
 
 def algorithms(
@@ -118,7 +119,6 @@ def train(
     """
     from wildsage.cli.arguments import required, sort_out
     from wildsage.contract import builtins
-    from wildsage.platform.service import Platform
     from wildsage.sdk.estimator import Estimator
 
     built_in = builtins.table(builtins.resolve(algorithm))
@@ -130,13 +130,18 @@ def train(
         forced_hyperparameters=hyperparameter or [],
     )
     required(_channels(built_in), given.channels)
+    platform = clients.platform()
     estimator = Estimator(
-        image_uri=built_in.name, instance_count=1, instance_type="local", output_path=output, max_run=max_run
+        image_uri=built_in.name,
+        instance_count=1,
+        instance_type="local",
+        output_path=output,
+        max_run=max_run,
+        sagemaker_session=clients.session(platform),
     )
     estimator.set_hyperparameters(**given.hyperparameters)
     estimator.fit(given.channels, wait=False, job_name=name)
     job = estimator.jobs[-1].name
-    platform = Platform()
     if detach:
         if json:
             show.as_json(platform.describe_training_job(TrainingJobName=job))
@@ -177,9 +182,7 @@ def jobs(
       wildsage jobs --status Failed
       wildsage jobs JOB --json
     """
-    from wildsage.platform.service import Platform
-
-    platform = Platform()
+    platform = clients.platform()
     if name is not None:
         job = platform.describe_training_job(TrainingJobName=name)
         if json:
@@ -218,9 +221,7 @@ def logs(
       wildsage logs JOB
       wildsage logs -f JOB
     """
-    from wildsage.platform.service import Platform
-
-    platform = Platform()
+    platform = clients.platform()
     group, following = _log_of(platform, name)
     lines = following(name) if follow else _lines(platform, group, name)
     for text in lines:
@@ -241,9 +242,7 @@ def stop(
     \b
       wildsage stop JOB
     """
-    from wildsage.platform.service import Platform
-
-    platform = Platform()
+    platform = clients.platform()
     platform.stop_training_job(TrainingJobName=name)
     job = platform.describe_training_job(TrainingJobName=name)
     if json:
@@ -313,22 +312,30 @@ def _watch(platform: Platform, job: str, *, quiet: bool) -> None:
             while not over.wait(0.1):
                 state = platform.training_progress(job)
                 if state:
-                    figures = " ".join(f"{key} {value:.4g}" for key, value in state.get("figures", {}).items())
-                    progress.update(
-                        bar,
-                        completed=state["done"],
-                        total=state["total"],
-                        description=f"{state['unit']} {state['done']:g} of {state['total']:g} {figures}".rstrip(),
-                    )
+                    progress.update(bar, completed=state["done"], total=state["total"], description=_stand(state))
 
         watcher = Thread(target=look, daemon=True)
         watcher.start()
         try:
             for text in platform.follow_training_log(job):
-                progress.console.print(text, markup=False)
+                # The log's own stamp and its lines for metric regexes are for programs; `wildsage logs` shows them.
+                shown = _STAMP.sub("", text)
+                if not shown.startswith("#"):
+                    progress.console.print(shown, markup=False)
         finally:
             over.set()
             watcher.join()
+
+
+def _stand(state: dict[str, Any]) -> str:
+    """How far a job is, in one line. state: what training_progress() answers."""
+    parts = [f"{show.number(state['done'])} of {show.number(state['total'])} {state['unit']}"]
+    for key, value in state.get("figures", {}).items():
+        if key == "seconds_left":
+            parts.append(f"{show.duration(value)} left")
+        else:
+            parts.append(f"{key.replace('_', ' ')} {show.number(value)}")
+    return ", ".join(parts)
 
 
 def _report(platform: Platform, job: str, *, json: bool) -> None:

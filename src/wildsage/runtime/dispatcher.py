@@ -28,7 +28,7 @@ class Limits:
     """Bounds of the queue and of a worker's time."""
 
     waiting: int = 2048  # requests in the queue
-    tries: int = 2  # workers that may die over one request
+    tries_alone: int = 2  # workers that may die over a request while they hold no other
     answer_s: float = 60.0  # a worker's time for a batch, and a request's time in the queue
     batch_requests: int = 64
     batch_bytes: int = 64 * 1024
@@ -49,13 +49,14 @@ class Counters:
 class Job(ABC):
     """A request until its answer."""
 
-    __slots__ = ("accept", "body", "content_type", "since", "tries")
+    __slots__ = ("accept", "body", "content_type", "since", "tries", "tries_alone")
 
     def __init__(self) -> None:
         self.content_type = b""
         self.accept = b""
         self.body = b""
         self.tries = 0  # times that a worker died or was killed while it held this
+        self.tries_alone = 0  # of those, times that it held nothing else
         self.since = 0.0  # when it came into the queue
 
     @property
@@ -258,12 +259,14 @@ class Dispatcher:
         while worker.held:
             job = worker.held.pop()
             job.tries += 1
+            # In company it is not known which request did it, or whether any did: that one is not held against it.
+            job.tries_alone += alone
             if job.abandoned:
                 continue
             if overdue and alone:
                 job.refused(500, f"the model took longer than {self.limits.answer_s:g} s, and was stopped")
-            elif job.tries >= self.limits.tries:
-                job.refused(500, f"a worker ended while it answered this request, {job.tries} times of {job.tries}")
+            elif job.tries_alone >= self.limits.tries_alone:
+                job.refused(500, f"a worker ended each of the {job.tries} times that it answered this request")
             else:
                 self.counters.retried += 1
                 job.since = time.monotonic()

@@ -52,6 +52,8 @@ class TextClassifier(Model):
     """
 
     fork_safe: ClassVar[bool] = True
+    # The last two go beyond the contract: the first column of each row, or each line, is a text.
+    request_types: ClassVar[tuple[str, ...]] = ("application/json", "application/jsonlines", "text/csv", "text/plain")
 
     def __init__(self, file: FastTextFile, path: Path | None = None) -> None:
         """Make a model of what a file holds. path: where it came from, for errors. Raises DataError if it cannot be."""
