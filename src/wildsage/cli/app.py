@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from wildsage import __version__
-from wildsage.cli import clients, serving, show, this_machine, training
+from wildsage.cli import clients, serving, show, this_machine, training, words
 from wildsage.contract.errors import WildsageError
 
 EXIT_ERROR = 1  # 2 is typer's, for a command that is written wrong
@@ -37,6 +37,10 @@ app.command("deploy", rich_help_panel=SERVE)(serving.deploy)
 app.command("endpoints", rich_help_panel=SERVE)(serving.endpoints)
 app.command("predict", rich_help_panel=SERVE)(serving.predict)
 app.command("delete", rich_help_panel=SERVE)(serving.delete)
+app.command("words", rich_help_panel=SERVE)(words.words)
+model = typer.Typer(no_args_is_help=True, help="Change a trained model.")
+model.command("quantize")(words.quantize)
+app.add_typer(model, name="model", rich_help_panel=SERVE)
 
 
 def _version(wanted: bool) -> None:

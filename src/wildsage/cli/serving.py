@@ -291,6 +291,14 @@ def _model_of(platform: Platform, name: str, algorithm: str) -> tuple[str, str]:
     return str(container["ModelDataUrl"]), str(container["Image"])
 
 
+def open_model(platform: Platform, name: str) -> Path:
+    """The folder with the files of a job's model, a model record's or a file's."""
+    from wildsage.platform import artifacts
+
+    model_data, _ = _model_of(platform, name, "blazingtext")
+    return artifacts.open_model(model_data, platform.home)
+
+
 def _ask(platform: Platform, target: str, body: bytes, content_type: str, accept: str) -> bytes:
     """The answer of an endpoint, or of a model file that a process of its own opens."""
     if not _is_file(target):
@@ -303,10 +311,7 @@ def _ask(platform: Platform, target: str, body: bytes, content_type: str, accept
                 EndpointName=target, Body=body, ContentType=content_type, Accept=accept
             )
             return bytes(said["Body"].read())
-    from wildsage.platform.artifacts import open_model
-
-    model_data, _ = _model_of(platform, target, "blazingtext")
-    folder = open_model(model_data, platform.home)
+    folder = open_model(platform, target)
     command = [sys.executable, "-m", "wildsage.runtime.predict", "--model", str(folder)]
     command += ["--content-type", content_type, "--accept", accept]
     answer = subprocess.run(command, input=body, capture_output=True, check=False)

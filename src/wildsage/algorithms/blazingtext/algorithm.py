@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from wildsage.algorithms.base import Algorithm, MemoryEstimate
 from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
 from wildsage.algorithms.blazingtext.model import TextClassifier
+from wildsage.algorithms.blazingtext.word_model import WordVectors
 from wildsage.contract.channels import InputMode
 from wildsage.contract.errors import ClientError, DataError
 
@@ -35,6 +36,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
     name = "blazingtext"
     hyperparameters = BlazingTextHyperparameters
     model = TextClassifier
+    other_models = (WordVectors,)
 
     def estimate_memory(self, context: TrainingContext[BlazingTextHyperparameters]) -> MemoryEstimate:
         """A bound: that no two n-grams are equal is assumed, until every bucket has a row."""
@@ -108,6 +110,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         import numpy as np
 
         from wildsage.algorithms.blazingtext.kernels.supervised import place_rows
+        from wildsage.algorithms.blazingtext.warm import use_models
         from wildsage.algorithms.context import TrainingContext
         from wildsage.contract.channels import Channel
 
@@ -128,8 +131,8 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
                 _Silence(),
             )
             model = cls().train(context)
-            model.save(base)
-            TextClassifier.load(base).warm_up()
+            (base / "model").mkdir()
+            use_models(base / "model", model)
         place_rows(np.zeros(16, np.float32), 16, np.zeros(1, np.int32), 4, 0, 1, np.zeros(4, np.float32))
 
 
@@ -159,6 +162,8 @@ def _earlier_model(context: TrainingContext[BlazingTextHyperparameters], stack: 
             _unpack_model(archives[0], folder / "model.bin")
     model = TextClassifier.load(folder)
     settings, problems = model.file.settings, []
+    if model.file.quantised:
+        problems.append("it is quantised: go on from the .bin that it was made of")
     if settings.dim != parameters.vector_dim:
         problems.append(f"its vectors have {settings.dim} columns, so vector_dim must be {settings.dim}")
     if settings.bucket and parameters.word_ngrams > 1 and settings.bucket != parameters.buckets:

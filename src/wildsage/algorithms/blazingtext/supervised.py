@@ -22,6 +22,7 @@ import numpy as np
 
 from wildsage.algorithms.blazingtext import corpus as texts
 from wildsage.algorithms.blazingtext.corpus import StoppedEarlyError
+from wildsage.algorithms.blazingtext.fasttext_file import dense
 from wildsage.algorithms.blazingtext.features import check, compact, expand, look_up, number, run_all
 from wildsage.algorithms.blazingtext.kernels.features import UNKNOWN_LABEL, UNSEEN
 from wildsage.algorithms.blazingtext.kernels.supervised import (
@@ -82,8 +83,8 @@ class EarlierRows:
         names = [data[start : data.index(b"\0", start)] for start in file.places.tolist()]
         self.words = {word: row for row, word in enumerate(names[:count])}
         self.labels = {label: row for row, label in enumerate(names[count:])}
-        self.word_rows, self.output, self.bucket_rows = file.word_rows, file.output, file.bucket_rows
-        self.bucket_ids = np.arange(len(file.bucket_rows)) if file.bucket_ids is None else file.bucket_ids
+        self.word_rows, self.output, self.bucket_rows = map(dense, (file.word_rows, file.output, file.bucket_rows))
+        self.bucket_ids = np.arange(file.bucket_rows.shape[0]) if file.bucket_ids is None else file.bucket_ids
 
 
 @dataclass
