@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constr
 # A kernel's cache is known by its source, so any change below these folders may need a new compilation.
 KERNELS := $(shell find src/wildsage/algorithms src/wildsage/runtime -name '*.py' 2>/dev/null)
 
-.PHONY: help quickstart install test check lint types unit docs lock clean
+.PHONY: help quickstart install test check lint types unit docs picture lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,10 @@ unit: $(VENV)/.tested ## run every test; make unit ARGS="tests/test_cli.py -x" r
 docs: $(VENV)/.tested ## write the generated pages of docs/ again
 	@$(BIN)/python docs/generate.py
 
-lock: $(VENV)/.tested ## resolve every dependency anew; needs uv (pip install uv)
+picture: $(VENV)/.kernels ## run the quickstart and keep its picture for the README
+	@$(BIN)/python docs/screenshot.py
+
+lock: ## resolve every dependency anew; needs uv (pip install uv)
 	@uv pip compile pyproject.toml --all-extras --group build --universal --python-version 3.11 --upgrade \
 	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet --output-file $(LOCK)
 

@@ -137,6 +137,7 @@ def run(platform: Platform, listener: Listener, folder: Path, *, command: str = 
             image_uri=sagemaker.image_uris.retrieve(framework=ALGORITHM),
             instance_count=1,
             instance_type="local",
+            base_job_name="quickstart",
             sagemaker_session=sagemaker.session.Session(sagemaker_client=platform),
         )
         estimator.set_hyperparameters(**HYPERPARAMETERS)
@@ -149,7 +150,7 @@ def run(platform: Platform, listener: Listener, folder: Path, *, command: str = 
         outcome.model_bytes = Path(outcome.model_file).stat().st_size
         told.append(_training_result(outcome))
 
-    endpoint = f"{outcome.job}-quickstart"
+    endpoint = outcome.job
     try:
         with _phase(outcome, listener, "Deploy") as told:
             predictor = estimator.deploy(
@@ -196,7 +197,7 @@ def next_commands(job: str, command: str) -> list[str]:
     return [
         f'{command} predict {job} "{text}"',
         f"{command} deploy {job} --name reviews",
-        f"curl -H 'Content-Type: application/json' -d '{body}' \"$({command} endpoints reviews --url)\"",
+        f"curl -d '{body}' \"$({command} endpoints reviews --url)\"",
     ]
 
 

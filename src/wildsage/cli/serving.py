@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json as jsonlib
 import subprocess
 import sys
@@ -90,7 +91,8 @@ def deploy(
     model_data, image = _model_of(platform, model, algorithm)
     from wildsage.sdk.model import Model
 
-    with redirect_stdout(sys.stderr):  # the SDK writes a dash a second while it waits
+    # The SDK writes a dash a second to stdout while it waits.
+    with show.working("Starting the endpoint"), redirect_stdout(io.StringIO()):
         predictor = Model(image_uri=image, model_data=model_data, sagemaker_session=clients.session(platform)).deploy(
             initial_instance_count=1, instance_type="local", endpoint_name=name
         )
@@ -336,4 +338,4 @@ def _url(platform: Platform, endpoint: dict[str, Any]) -> str | None:
 
 
 def _curl(url: str) -> str:
-    return f"curl -H 'Content-Type: {JSON_TYPE}' -d '{{\"instances\": [\"some text\"]}}' {url}"
+    return f'curl -d \'{{"instances": ["some text"]}}\' {url}'

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
 
@@ -88,6 +89,14 @@ def when(moment: datetime | None) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
 
 
+def number(value: float) -> str:
+    """Three digits that count, with k, M or G for a thousand, a million, a billion."""
+    for power, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= power:
+            return f"{value / power:.3g} {letter}"
+    return f"{value:.3g}"
+
+
 def duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
@@ -96,6 +105,24 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """A spinner on stderr while the body works, where a person sees it."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with console(stderr=True).status(what):
+        yield
+
+
+def path(text: str) -> str:
+    """A path with the user's home folder written as ~, as a shell takes it."""
+    try:
+        return f"~/{Path(text).relative_to(Path.home())}"
+    except (ValueError, RuntimeError):
+        return text
 
 
 def command() -> str:

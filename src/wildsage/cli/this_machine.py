@@ -28,8 +28,9 @@ def quickstart(json: Json = False) -> None:
 
     from wildsage import quickstart as tour
 
-    # Ended by SIGTERM, it must clean up as it does on Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    # Ended by a signal or by its terminal's closing, it must clean up as it does on Ctrl-C.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, frame: sys.exit(128 + number))
     platform = clients.platform()
     teller = _Silent() if json else _Live() if show.on_terminal() else _Plain()
     if not json:
@@ -155,7 +156,7 @@ def _tell(outcome: Outcome) -> None:
         say(f"Early stopping saved: {saved}; the model is that of epoch {outcome.best_epoch}")
     phases = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in outcome.seconds.items())
     say(f"Time: {phases}")
-    say(f"Model: {outcome.model_file} ({outcome.model_bytes / 1e6:.1f} MB)")
+    say(f"Model: {show.path(outcome.model_file)} ({outcome.model_bytes / 1e6:.1f} MB)")
     say("The endpoint is deleted again; nothing is left running.")
     say()
     say("Try next:", "bold")

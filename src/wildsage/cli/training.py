@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from wildsage.platform.service import Platform
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout, and nothing else there.")]
-ENDED = ("Completed", "Failed", "Stopped")
+_STAMP = re.compile(r"^\[[^\]]* (?:DEBUG|INFO|WARNING|ERROR) [^\]]*\] ")
 
 
 def algorithms(
@@ -311,22 +312,30 @@ def _watch(platform: Platform, job: str, *, quiet: bool) -> None:
             while not over.wait(0.1):
                 state = platform.training_progress(job)
                 if state:
-                    figures = " ".join(f"{key} {value:.4g}" for key, value in state.get("figures", {}).items())
-                    progress.update(
-                        bar,
-                        completed=state["done"],
-                        total=state["total"],
-                        description=f"{state['unit']} {state['done']:g} of {state['total']:g} {figures}".rstrip(),
-                    )
+                    progress.update(bar, completed=state["done"], total=state["total"], description=_stand(state))
 
         watcher = Thread(target=look, daemon=True)
         watcher.start()
         try:
             for text in platform.follow_training_log(job):
-                progress.console.print(text, markup=False)
+                # The log's own stamp and its lines for metric regexes are for programs; `wildsage logs` shows them.
+                shown = _STAMP.sub("", text)
+                if not shown.startswith("#"):
+                    progress.console.print(shown, markup=False)
         finally:
             over.set()
             watcher.join()
+
+
+def _stand(state: dict[str, Any]) -> str:
+    """How far a job is, in one line. state: what training_progress() answers."""
+    parts = [f"{show.number(state['done'])} of {show.number(state['total'])} {state['unit']}"]
+    for key, value in state.get("figures", {}).items():
+        if key == "seconds_left":
+            parts.append(f"{show.duration(value)} left")
+        else:
+            parts.append(f"{key.replace('_', ' ')} {show.number(value)}")
+    return ", ".join(parts)
 
 
 def _report(platform: Platform, job: str, *, json: bool) -> None:

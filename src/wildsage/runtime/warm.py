@@ -1,10 +1,13 @@
 """Compile the kernels of every registered algorithm: `python -m wildsage.runtime.warm [NAME ...]`, run at install.
 
-Without it the first job compiles them, and says so.
+Without it the first job compiles them, and says so. `--check` compiles nothing: it exits with 1 if some are missing.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import pkgutil
 import sys
 import time
 
@@ -15,8 +18,18 @@ def main(arguments: list[str] | None = None) -> int:
     from wildsage.algorithms import kernel, registry
     from wildsage.contract.errors import WildsageError
 
+    given = sys.argv[1:] if arguments is None else arguments
+    names = [each for each in given if each != "--check"] or registry.names()
+    if "--check" in given:
+        try:
+            missing = [each for name in names for each in _missing(name)]
+        except WildsageError as error:
+            _tell(str(error))
+            return 1
+        _tell("\n".join(missing) or "every kernel is compiled")
+        return int(bool(missing))
     failed = 0
-    for name in (sys.argv[1:] if arguments is None else arguments) or registry.names():
+    for name in names:
         started = time.monotonic()
         _tell(f"{name}: compiling kernels")
         try:
@@ -30,6 +43,18 @@ def main(arguments: list[str] | None = None) -> int:
     where = f"kept in {folder}" if folder else "not kept: no folder for them can be written (set WILDSAGE_CACHE)"
     _tell(f"kernels are {where}; {time.monotonic() - begun:.1f} s in all")
     return failed
+
+
+def _missing(name: str) -> list[str]:
+    """The kernels of an algorithm's package that are not compiled for this processor yet."""
+    from wildsage.algorithms import kernel, registry
+
+    package = registry.get(name).__module__.rpartition(".")[0]
+    if package and importlib.util.find_spec(f"{package}.kernels") is not None:
+        kernels = importlib.import_module(f"{package}.kernels")
+        for module in pkgutil.walk_packages(kernels.__path__, f"{kernels.__name__}."):
+            importlib.import_module(module.name)
+    return kernel.missing(package)
 
 
 def _tell(line: str) -> None:

@@ -110,6 +110,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         import numpy as np
 
         from wildsage.algorithms.blazingtext.kernels.supervised import place_rows
+        from wildsage.algorithms.blazingtext.kernels.text import copy_table
         from wildsage.algorithms.blazingtext.warm import use_models
         from wildsage.algorithms.context import TrainingContext
         from wildsage.contract.channels import Channel
@@ -133,7 +134,9 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
             model = cls().train(context)
             (base / "model").mkdir()
             use_models(base / "model", model)
+        # What so small a job does not come to: a prepared model's rows, a table of words that grows.
         place_rows(np.zeros(16, np.float32), 16, np.zeros(1, np.int32), 4, 0, 1, np.zeros(4, np.float32))
+        copy_table(np.zeros(2, np.uint64), np.zeros(4, np.uint64))
 
 
 class _Silence:
