@@ -7,11 +7,10 @@ fails to compile, the same names are plain Numba: slower, same results but for t
 
 Arrays are flat. `load(array, i)` and `store(array, i, v)` move float32 array[i:i + 16], `splat(x)` is x sixteen times,
 `fma(a, b, c)` is a * b + c, `divide(a, b)` is a / b, `least(a, b)` the smaller and `greatest(a, b)` the larger of each
-two, and b where either is no number. `total(v)` is the sum of all sixteen; `totals(a, …, p)`, of sixteen vectors, is the
-vector of their sums. `prefetch(array, i)` asks for the cache line of
-array[i]; i may lie outside. `load8(bytes, i)` is a little-endian uint64. `blanks(bytes, i)` has a bit for each of 64
-bytes: is it 0, 9 to 13, or 32, what fastText splits words at. `trailing_zeros(x)`, x != 0, counts the zero bits below
-the lowest one.
+two, and b where either is no number. `total(v)` is the sum of all sixteen; `totals` of sixteen vectors is the vector of
+their sums. `prefetch(array, i)` asks for the cache line of array[i]; i may lie outside. `load8(bytes, i)` is a
+little-endian uint64. `blanks(bytes, i)` has a bit for each of 64 bytes: is it 0, 9 to 13, or 32, what fastText splits
+words at. `trailing_zeros(x)`, x != 0, counts the zero bits below the lowest one.
 """
 
 from __future__ import annotations
@@ -139,7 +138,7 @@ def _explicit() -> tuple[Any, ...]:
     @intrinsic
     def totals(
         typing: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any,
-        i: Any, j: Any, k: Any, l: Any, m: Any, n: Any, o: Any, p: Any,
+        i: Any, j: Any, k: Any, m: Any, n: Any, o: Any, p: Any, q: Any,
     ) -> Any:  # fmt: skip
         def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
             # Halve the lanes that a sum is spread over, two vectors becoming one: a quarter of the additions and
@@ -147,7 +146,8 @@ def _explicit() -> tuple[Any, ...]:
             vectors, step = list(given), 1
             while len(vectors) > 1:
                 low = [lane + (WIDTH - step if lane & step else 0) for lane in range(WIDTH)]
-                masks = [ir.Constant(ir.VectorType(index32, WIDTH), [lane + more for lane in low]) for more in (0, step)]
+                lanes = ir.VectorType(index32, WIDTH)
+                masks = [ir.Constant(lanes, [lane + more for lane in low]) for more in (0, step)]
                 halves = [
                     [builder.shuffle_vector(first, second, mask) for mask in masks]
                     for first, second in zip(vectors[::2], vectors[1::2], strict=True)
@@ -269,10 +269,10 @@ def _plain() -> tuple[Any, ...]:
         )  # fmt: skip
 
     @kernel
-    def totals(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p):
+    def totals(a, b, c, d, e, f, g, h, i, j, k, m, n, o, p, q):
         return (
             total(a), total(b), total(c), total(d), total(e), total(f), total(g), total(h),
-            total(i), total(j), total(k), total(l), total(m), total(n), total(o), total(p),
+            total(i), total(j), total(k), total(m), total(n), total(o), total(p), total(q),
         )  # fmt: skip
 
     @kernel
@@ -326,7 +326,10 @@ def _works() -> bool:
 PLAIN = os.environ.get("WILDSAGE_PLAIN_KERNELS", "") not in ("", "0")
 if not PLAIN:
     try:
-        load, store, splat, fma, divide, least, greatest, total, totals, prefetch, load8, blanks, trailing_zeros = _explicit()
+        operations = _explicit()
+        (load, store, splat, fma, divide, least, greatest, total, totals, prefetch, load8, blanks, trailing_zeros) = (
+            operations
+        )
         PLAIN = not _works()
     except Exception as error:  # noqa: BLE001 (an internal of Numba that changed may raise anything)
         logger.warning("vector instructions are not available with this Numba, so kernels run slower: %s", error)

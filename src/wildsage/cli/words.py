@@ -44,9 +44,7 @@ def words(
     model: Model,
     action: Annotated[Action, typer.Argument(metavar="nearest|analogy|vector|export", help="What to ask.")],
     arguments: Annotated[list[str], typer.Argument(metavar="WORD", help="The words; for export, the file to write.")],
-    count: Annotated[
-        int, typer.Option("--count", "-n", metavar="N", help="How many words to show.", min=1)
-    ] = 10,
+    count: Annotated[int, typer.Option("--count", "-n", metavar="N", help="How many words to show.", min=1)] = 10,
     json: Json = False,
 ) -> None:
     """Ask word vectors for near words, analogies or the vectors, or write them in another format.

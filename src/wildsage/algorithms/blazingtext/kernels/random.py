@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from wildsage.algorithms.kernel import kernel
+from wildsage.algorithms.kernel import kernel, kernel_part
 
 if TYPE_CHECKING:
     from typing import Self
 
     from numpy.typing import NDArray
 
-BATCH = 1000  # words drawn at a time, at least: up to the end of the line, or LONGEST_BATCH
-LONGEST_BATCH = 2000
 GROUP = 6  # output rows that a kernel meets at a time: a word and 5 negatives, or as many nodes of a tree
 END_OF_LINE = -1  # in a stream of words, where "</s>" is not in the vocabulary itself
 HALF = np.uint64(32)
@@ -29,10 +27,11 @@ class Batch(NamedTuple):
 
     These are cut to sets of `share`, from the left. A set is trained on groups of GROUP output rows: word i's sets have
     groups firsts[i]..firsts[i + 1], equally many each. Group g is rows targets[6 * g:6 * g + 6]; patterns[g] says which
-    labels they have: see PATTERNS.
+    labels they have: see pattern_signs. What a group lacks is its first row, again, without a label.
     """
 
     words: NDArray[np.int32]
+    rows: NDArray[np.int32]  # where each has its row: `words` itself, or, with subwords, a number within the batch
     lefts: NDArray[np.int32]
     rights: NDArray[np.int32]
     firsts: NDArray[np.int32]
@@ -40,26 +39,26 @@ class Batch(NamedTuple):
     patterns: NDArray[np.int32]
 
     @classmethod
-    def empty(cls, groups: int) -> Self:
-        """Room for a batch of words with up to `groups` groups each."""
-        words, lefts, rights = np.empty((3, LONGEST_BATCH), np.int32)
-        firsts, patterns = np.zeros(LONGEST_BATCH + 1, np.int32), np.empty(LONGEST_BATCH * groups, np.int32)
-        return cls(words, lefts, rights, firsts, np.empty(patterns.size * GROUP, np.int32), patterns)
+    def empty(cls, size: int, groups: int, *, subwords: bool) -> Self:
+        """Room for `size` words and more, up to the end of a line or twice as many, with up to `groups` groups each."""
+        words, rows, lefts, rights = np.empty((4, 2 * size), np.int32)
+        firsts, patterns = np.zeros(2 * size + 1, np.int32), np.empty(2 * size * groups, np.int32)
+        targets = np.empty(patterns.size * GROUP, np.int32)
+        return cls(words, rows if subwords else words, lefts, rights, firsts, targets, patterns)
 
 
 class Chances(NamedTuple):
     """What draws depend on; V words."""
 
     keep: NDArray[np.uint64]  # (V,), chance to stay times 2**32
-    negatives: NDArray[np.uint64]  # (V,), see alias_table
+    alias: NDArray[np.uint64]  # (V,), see fill_alias_table
     end_of_line: int  # the number of "</s>", or END_OF_LINE
     window: int
     share: int  # contexts that share negatives
-    count: int  # negatives; 0 if there is a tree
+    negatives: int  # 0 if there is a tree
     path_starts: NDArray[np.int64]  # (V + 1,), groups before each word's, if there is a tree
-    path_targets: NDArray[np.int32]  # of its groups, -1 where a group is not full
+    path_targets: NDArray[np.int32]  # of its groups, GROUP each
     path_patterns: NDArray[np.int32]
-    spare: int  # the first of GROUP output rows that are this thread's alone, for what a group lacks
 
 
 def pattern_signs() -> NDArray[np.float32]:
@@ -76,7 +75,7 @@ def pattern_signs() -> NDArray[np.float32]:
     return signs.reshape(-1)
 
 
-@kernel
+@kernel_part
 def advance(state):
     """The next state of xorshift64 (Marsaglia 2003), which must not be 0; its upper half is what draws use."""
     state ^= state << np.uint64(13)
@@ -114,7 +113,7 @@ def fill_alias_table(share, alias, small, large, table):
         table[i] = (np.uint64(whole) << HALF) | np.uint64(alias[i])
 
 
-@kernel
+@kernel_part
 def draw_word(table, state):
     """A word, drawn by its weight with the state's upper half."""
     x = (state >> HALF) * np.uint64(table.size)
@@ -130,10 +129,10 @@ def draw_batch(stream, position, end, chances, batch, random):
     """
     at, state = position[0], random[0]
     words, lefts, rights, firsts = batch.words, batch.lefts, batch.rights, batch.firsts
-    n, begin, group = 0, 0, 0
-    while n < BATCH and at < end:
+    n, begin, group, most = 0, 0, 0, words.size
+    while 2 * n < most and at < end:
         line_ends = False
-        while not line_ends and n < LONGEST_BATCH and at < end:
+        while not line_ends and n < most and at < end:
             word = stream[at]
             at += 1
             line_ends = word < 0 or word == chances.end_of_line
@@ -149,25 +148,24 @@ def draw_batch(stream, position, end, chances, batch, random):
             lefts[i] = left
             rights[i] = right
             word = words[i]
-            if chances.count == 0:
+            if chances.negatives == 0:
                 for g in range(chances.path_starts[word], chances.path_starts[word + 1]):
                     for k in range(GROUP):
-                        target = chances.path_targets[g * GROUP + k]
-                        batch.targets[group * GROUP + k] = target if target >= 0 else chances.spare + k
+                        batch.targets[group * GROUP + k] = chances.path_targets[g * GROUP + k]
                     batch.patterns[group] = chances.path_patterns[g]
                     group += 1
             else:
                 for _ in range((right - left - 1 + chances.share - 1) // chances.share):
-                    k, size = 1, chances.count + 1
+                    k, size = 1, chances.negatives + 1
                     batch.targets[group * GROUP] = word
                     while k < size:
                         state = advance(state)
-                        drawn = draw_word(chances.negatives, state)
+                        drawn = draw_word(chances.alias, state)
                         if drawn != word:
                             batch.targets[group * GROUP + k] = drawn
                             k += 1
                     while k % GROUP:
-                        batch.targets[group * GROUP + k] = chances.spare + k % GROUP
+                        batch.targets[group * GROUP + k] = batch.targets[group * GROUP + k - k % GROUP]
                         k += 1
                     label = 1
                     while size > 0:

@@ -1,28 +1,21 @@
 """Skip-gram: each context of a word is trained to tell the word from others, one window of contexts at a time.
 
-Rows are float32, flat, each padded with zeros to D, a multiple of 16.
+Rows are float32, flat, each padded with zeros to `width`, a multiple of 16.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 import numpy as np
 
 from wildsage.algorithms.blazingtext.kernels.random import GROUP, pattern_signs
-from wildsage.algorithms.kernel import kernel
-from wildsage.algorithms.vector import WIDTH, divide, fma, greatest, least, load, prefetch, splat, store, totals
+from wildsage.algorithms.kernel import kernel_part
+from wildsage.algorithms.vector import WIDTH, divide, fma, greatest, least, load, splat, store, totals
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-AHEAD = 16  # words between the fetch of their rows and their use
-LINE = 16  # floats of a cache line
 PATTERNS = pattern_signs()
 HIGHEST_SCORE = 9.94  # beyond, the step is the one there: 5e-5 of the rate
 
 
-@kernel
+@kernel_part
 def steps(scores, signs, rate):
     """-rate * sign * sigmoid(sign * score), of sixteen scores at once; exact to 1e-6.
 
@@ -43,16 +36,22 @@ def steps(scores, signs, rate):
     return fma(fma(signs, half, zero), fma(splat(np.float32(1)), divide(p, q), splat(np.float32(1))), zero)
 
 
-@kernel
-def train_group(rows, contexts, n, outputs, targets, pattern, width, rate, errors):
-    """Train n contexts, rows at places contexts[:n] of `rows`, on one group of output rows.
+@kernel_part
+def train_contexts(rows, contexts, n, outputs, targets, g, pattern, width, rate, errors):
+    """Train n contexts, at places contexts[:n] of `rows`, on group g of output rows, as its pattern says.
 
-    contexts: int64, places in floats, with one spare row behind the last. errors: float32, scratch, (8 * n + 16,).
-    Two contexts a pass: that halves the loads of output rows. All scores come first, from the rows as they were;
-    then inputs and outputs are updated pair by pair.
+    contexts: int64, places in floats, with room for one more. errors: float32 (8 * n + 16,), out: the steps taken, 16
+    for each two contexts: 6, 6 and 4 that mean nothing.
+    Two contexts a pass, which halves the loads of output rows; an odd one is paired with itself, at no rate. All scores
+    come first, from the rows as they were; then rows are updated pair by pair. Equal output rows are updated one after
+    the other; of a word that is its own neighbour in a pair, one step is lost.
+    Bound by multiply-adds at dim 100 (18 * width of them a context), where it reaches half of the peak of a core that
+    does 16 a cycle, and by memory at dim 300.
     """
-    o0, o1, o2 = np.int64(targets[0]) * width, np.int64(targets[1]) * width, np.int64(targets[2]) * width
-    o3, o4, o5 = np.int64(targets[3]) * width, np.int64(targets[4]) * width, np.int64(targets[5]) * width
+    o0, o1 = np.int64(targets[GROUP * g]) * width, np.int64(targets[GROUP * g + 1]) * width
+    o2, o3 = np.int64(targets[GROUP * g + 2]) * width, np.int64(targets[GROUP * g + 3]) * width
+    o4, o5 = np.int64(targets[GROUP * g + 4]) * width, np.int64(targets[GROUP * g + 5]) * width
+    contexts[n] = contexts[n - 1]
     zero = splat(np.float32(0))
     signs = load(PATTERNS, pattern * 16)
     for c in range(0, n, 2):
@@ -103,46 +102,5 @@ def train_group(rows, contexts, n, outputs, targets, pattern, width, rate, error
             p = load(outputs, o5 + d)
             v, w = fma(e5, p, v), fma(h5, p, w)
             store(outputs, o5 + d, fma(e5, x, fma(h5, y, p)))
-            store(rows, a + d, v)
             store(rows, b + d, w)
-
-
-@kernel
-def fetch(rows, place, width):
-    """Ask for the cache lines of one row."""
-    for d in range(0, width, LINE):
-        prefetch(rows, place + d)
-
-
-@kernel
-def train_batch(batch, n, share, inputs, outputs, odd, width, rate, contexts, errors):
-    for i in range(-AHEAD, n):
-        later = i + AHEAD
-        if later < n:
-            fetch(inputs, np.int64(batch.words[later]) * width, width)
-            for k in range(GROUP * batch.firsts[later], GROUP * batch.firsts[later + 1]):
-                fetch(outputs, np.int64(batch.targets[k]) * width, width)
-        if i < 0:
-            continue
-        first, left, right = batch.firsts[i], batch.lefts[i], batch.rights[i]
-        count = right - left - 1
-        if count < 1:
-            continue
-        groups = (batch.firsts[i + 1] - first) // ((count + share - 1) // share)
-        j = left
-        while j < right:
-            m = 0
-            while m < share and j < right:
-                if j != i:
-                    contexts[m] = np.int64(batch.words[j]) * width
-                    m += 1
-                j += 1
-            if m == 0:
-                break
-            contexts[m] = odd
-            for g in range(first, first + groups):
-                train_group(
-                    inputs, contexts, m, outputs, batch.targets[GROUP * g : GROUP * g + GROUP], batch.patterns[g],
-                    width, rate, errors,
-                )
-            first += groups
+            store(rows, a + d, v)
