@@ -1,9 +1,9 @@
 """Quantised text classifiers: how small, how exact, how fast to make and to ask; beside the fastText package's own.
 
-    python bench/quantize.py [seeds=3] [cutoffs=200000,100000,50000,20000] [sets=sst2,tweeteval-emoji,…] [NAME=VALUE ...]
+    python -m bench.quantize [seeds=3] [cutoffs=200000,100000,50000,20000] [sets=sst2,…] [NAME=VALUE ...]
 
 Other NAMEs are hyperparameters of the trained model. The same trained model is quantised by us and by the package, with
-the same cutoff, parts of two columns and norms apart, without training on afterwards. "Smaller" is of bytes of the file;
+the same cutoff, parts of two columns and norms apart, without training on afterwards. "Smaller" is of the file's bytes;
 "on disk" counts the blocks that the .bin takes, which leaves out n-grams that were never seen. Accuracy is on held-out
 lines, in percent, the mean over seeds; "points" what quantising costs of it. Answers are of one text at a time.
 """
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import describe
+from bench.machine import describe
 from supervised_quality import BUCKETS, DEFAULTS, SETS, Silence
 
 CHOSEN = ("sst2", "tweeteval-emoji", "womens-clothing-reviews")
