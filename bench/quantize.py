@@ -1,11 +1,11 @@
 """Quantised text classifiers: how small, how exact, how fast to make and to ask; beside the fastText package's own.
 
-    python bench/quantize.py [seeds=3] [cutoffs=200000,100000,50000,20000] [sets=sst2,tweeteval-emoji,…] [NAME=VALUE ...]
+    python bench/quantize.py [seeds=3] [cutoffs=200000,100000,50000,20000] [sets=sst2,…] [NAME=VALUE ...]
 
 Other NAMEs are hyperparameters of the trained model. The same trained model is quantised by us and by the package, with
-the same cutoff, parts of two columns and norms apart, without training on afterwards. "Smaller" is of bytes of the file;
-"on disk" counts the blocks that the .bin takes, which leaves out n-grams that were never seen. Accuracy is on held-out
-lines, in percent, the mean over seeds; "points" what quantising costs of it. Answers are of one text at a time.
+the same cutoff, parts of two columns and norms apart, without training on afterwards. "Smaller" is of bytes of the
+file; "on disk" counts the blocks that the .bin takes, which leaves out n-grams that were never seen. Accuracy is on
+held-out lines, in percent, the mean over seeds; "points" what quantising costs of it. Answers are of one text at a time.
 """
 
 from __future__ import annotations
