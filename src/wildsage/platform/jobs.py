@@ -12,6 +12,7 @@ record is written there.
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,8 @@ from wildsage.platform.records import Record
 from wildsage.platform.runs import Charge, Mark, Outcome
 from wildsage.platform.states import SETTLED, Secondary, Status
 from wildsage.platform.store import Store
+
+logger = logging.getLogger(__name__)
 
 _DELETE_WAIT_S = 10.0
 _LEFTOVER_WAIT_S = 30.0
@@ -239,7 +242,14 @@ def finished(charge: Charge, folder: Path, ending: Ending, settle: Any) -> Outco
     if outcome is None:
         runs.write_ending(folder, ending)
         runs.mark(folder, Secondary.UPLOADING)
-        outcome = settle(charge, folder, ending)
+        try:
+            outcome = settle(charge, folder, ending)
+        except Exception as error:
+            # A fault of ours must not keep a job open for ever, with everyone who looks at it failing as this did.
+            logger.exception("%s cannot be settled", charge.name)
+            reason = f"AlgorithmError: the end of the job could not be settled: {type(error).__name__}: {error}"
+            marks = [*runs.read_marks(folder), (Secondary.FAILED.value, time.time())]
+            outcome = Outcome(charge.id, Status.FAILED, Secondary.FAILED, marks, reason)
         outcome.write(folder)
     return outcome
 

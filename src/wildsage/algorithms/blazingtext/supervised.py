@@ -36,6 +36,7 @@ from wildsage.algorithms.blazingtext.kernels.supervised import (
     place_rows,
     train_lines,
 )
+from wildsage.algorithms.blazingtext.memory import check_rows
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
 from wildsage.algorithms.vector import aligned, padded
 from wildsage.contract.errors import ClientError, DataError
@@ -429,6 +430,7 @@ def _train(
         marks = [zlib.adler32(made.features.data), zlib.adler32(made.labels.data), zlib.adler32(made.starts.data)]
         threads = max(1, min(threads, made.lines // LINES_PER_THREAD))
         numbering = number(made, shape, threads, pool, stop, merge=earlier is None)
+        check_rows(parameters, numbering.rows, context.memory_bytes)
         parts = compact(made, numbering, threads, pool)
         check(stop)
         validation: list[Lines] = []
