@@ -5,7 +5,7 @@
 Other NAMEs are hyperparameters of the trained model. The same trained model is quantised by us and by the package, with
 the same cutoff, parts of two columns and norms apart, without training on afterwards. "Smaller" is of bytes of the
 file; "on disk" counts the blocks that the .bin takes, which leaves out n-grams that were never seen. Accuracy is on
-held-out lines, in percent, the mean over seeds; "points" what quantising costs of it. Answers are of one text at a time.
+held-out lines, in percent, the mean over seeds; "points" what quantising costs of it. "us": of an answer to one text.
 """
 
 from __future__ import annotations
