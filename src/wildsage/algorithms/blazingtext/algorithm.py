@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wildsage.algorithms.base import Algorithm, MemoryEstimate
+from wildsage.algorithms.blazingtext.fasttext_file import CBOW, SKIP_GRAM, FastTextSettings
 from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
 from wildsage.algorithms.blazingtext.memory import memory_advice, table_bytes
 from wildsage.algorithms.blazingtext.model import TextClassifier
@@ -37,19 +38,22 @@ BASE_BYTES = 200 << 20  # Python, NumPy, Numba with LLVM, and the kernels
 
 
 class BlazingText(Algorithm[BlazingTextHyperparameters]):
-    """Text classification (mode=supervised)."""
+    """Text classification (mode=supervised) and word vectors (the other modes)."""
 
     name = "blazingtext"
     hyperparameters = BlazingTextHyperparameters
     model = TextClassifier
     other_models = (WordVectors,)
+    optional_channels = ("validation", "model", "evaluation")
 
     def estimate_memory(self, context: TrainingContext[BlazingTextHyperparameters]) -> MemoryEstimate:
         """The peak, with the number of distinct words and n-grams extrapolated from the head of the text.
 
-        Once the text is read they are known: supervised.train refuses then what this let pass.
+        Once the text is read they are known: training refuses then what this let pass.
         """
         parameters = context.hyperparameters
+        if parameters.mode != "supervised":
+            return _words_estimate(context)
         text = Extent()
         for name in ("train", "validation"):
             if name in context.channels:
@@ -63,20 +67,22 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         peak = BASE_BYTES + max(numbers + 8 * features, training, table_bytes(parameters, rows, copies=2))
         return MemoryEstimate(peak, memory_advice(parameters))
 
-    def train(self, context: TrainingContext[BlazingTextHyperparameters]) -> TextClassifier:
-        """Train a text classifier, from the checkpoint if there is one.
+    def train(self, context: TrainingContext[BlazingTextHyperparameters]) -> TextClassifier | WordVectors:
+        """Train a text classifier or word vectors, from the checkpoint if there is one.
 
-        Channel `model` may hold a model to go on from: model.bin, also one of fastText's, or model.tar.gz.
+        Channel `model` may hold a model to go on from: model.bin or vectors.bin, also of fastText's, or model.tar.gz.
         """
-        from wildsage.algorithms.blazingtext import supervised
-        from wildsage.algorithms.blazingtext.fasttext_file import FastTextSettings
-        from wildsage.algorithms.kernel import missing
-
-        parameters = context.hyperparameters
-        for note in parameters.notes():
+        for note in context.hyperparameters.notes():
             context.report.say(note)
-        if missing("wildsage.algorithms.blazingtext.kernels"):
-            context.report.say(f"compiling kernels, once for this machine: about {COMPILE_SECONDS} s")
+        if context.hyperparameters.mode == "supervised":
+            return self._train_classifier(context)
+        return self._train_words(context)
+
+    def _train_classifier(self, context: TrainingContext[BlazingTextHyperparameters]) -> TextClassifier:
+        from wildsage.algorithms.blazingtext import supervised
+
+        _tell_compilation(context)
+        parameters = context.hyperparameters
         earlier = None
         if "model" in context.channels:
             with ExitStack() as stack:
@@ -104,6 +110,44 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
             output=rows.output,
         )
 
+    def _train_words(self, context: TrainingContext[BlazingTextHyperparameters]) -> WordVectors:
+        from wildsage.algorithms.blazingtext import word_vectors
+
+        _tell_compilation(context)
+        parameters = context.hyperparameters
+        with ExitStack() as stack:
+            earlier = None
+            if "model" in context.channels:
+                earlier = word_vectors.EarlierVectors(_earlier_words(context, stack).file)
+                context.report.say(f"going on from a model of {len(earlier.words):,} words")
+            rows = word_vectors.train(context, earlier)
+        subwords = parameters.makes_subwords
+        settings = FastTextSettings(
+            dim=parameters.vector_dim,
+            ws=parameters.window_size,
+            epoch=parameters.epochs,
+            min_count=parameters.min_count,
+            neg=parameters.negative_samples,
+            loss=word_vectors.LOSS_CODES[parameters.chosen_loss],
+            model=CBOW if parameters.mode == "cbow" else SKIP_GRAM,
+            bucket=parameters.buckets if subwords else 0,
+            minn=parameters.min_char if subwords else 0,
+            maxn=parameters.max_char if subwords else 0,
+            t=parameters.sampling_threshold,
+        )
+        model = WordVectors.from_training(
+            words=rows.vocabulary.words,
+            word_counts=rows.vocabulary.word_counts,
+            settings=settings,
+            word_rows=rows.word_rows,
+            bucket_ids=rows.bucket_ids,
+            bucket_rows=rows.bucket_rows,
+            output=rows.output,
+        )
+        if parameters.evaluation:
+            _evaluate(context, model)
+        return model
+
     @classmethod
     def warm_up(cls) -> None:
         """Compile every kernel that training and answering need, by going through a small job and its model."""
@@ -111,6 +155,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
 
         from wildsage.algorithms.blazingtext.kernels.supervised import place_rows
         from wildsage.algorithms.blazingtext.kernels.text import copy_table
+        from wildsage.algorithms.blazingtext.kernels.word_vectors import merge_copies
         from wildsage.algorithms.blazingtext.warm import use_models
         from wildsage.algorithms.context import TrainingContext
         from wildsage.contract.channels import Channel
@@ -124,17 +169,19 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
                 '__label__a "first words"\n__label__b __label__c a word-of-some-length\n'
             )
             values = {"mode": "supervised", "min_count": 1, "buckets": 100, "vector_dim": 4, "epochs": 1}
+            channels = {"train": channel, "validation": channel}
             context = TrainingContext(
-                BlazingTextHyperparameters.model_validate(values),
-                {"train": channel, "validation": channel},
-                base,
-                base,
-                _Silence(),
+                BlazingTextHyperparameters.model_validate(values), channels, base, base, _Silence()
             )
-            model = cls().train(context)
+            model = cls()._train_classifier(context)
+            for more in ({"mode": "skipgram", "subwords": True}, {"mode": "cbow", "loss": "hs"}):
+                parameters = BlazingTextHyperparameters.model_validate(values | more)
+                cls()._train_words(TrainingContext(parameters, channels, base, base, _Silence()))
             (base / "model").mkdir()
             use_models(base / "model", model)
-        # What so small a job does not come to: a prepared model's rows, a table of words that grows.
+        # What so small a job does not come to: a prepared model's rows, a table of words that grows, threads in rounds.
+        rows = np.zeros((1, 16), np.float32)
+        merge_copies(rows[0], rows, np.zeros((1, 1), np.uint8), 16, 0, 1)
         place_rows(np.zeros(16, np.float32), 16, np.zeros(1, np.int32), 4, 0, 1, np.zeros(4, np.float32))
         copy_table(np.zeros(2, np.uint64), np.zeros(4, np.uint64))
 
@@ -155,15 +202,35 @@ class _Silence:
         pass
 
 
+def _tell_compilation(context: TrainingContext[BlazingTextHyperparameters]) -> None:
+    from wildsage.algorithms.kernel import missing
+
+    if missing("wildsage.algorithms.blazingtext.kernels"):
+        context.report.say(f"compiling kernels, once for this machine: about {COMPILE_SECONDS} s")
+
+
+def _evaluate(context: TrainingContext[BlazingTextHyperparameters], model: WordVectors) -> None:
+    """Score the vectors on the sets of word pairs in channel `evaluation`."""
+    from wildsage.algorithms.blazingtext import similarity
+
+    if similarity.CHANNEL not in context.channels:
+        context.report.say(
+            "not evaluated: WordSimilarity-353 may not be passed on with this program; give its files, lines of "
+            f"two words and a score, in a channel named {similarity.CHANNEL}"
+        )
+        return
+    scores, mean = similarity.evaluate(model, context.channels[similarity.CHANNEL].files())
+    for name, each in scores.items():
+        context.report.say(f"{name}: rho {each.rho:.4f}, {each.pairs} pairs, {each.unknown} of them with unknown words")
+    if math.isfinite(mean):
+        context.report.metric("train:mean_rho", mean)
+    model.evaluation = similarity.to_json(scores, mean)
+
+
 def _earlier_model(context: TrainingContext[BlazingTextHyperparameters], stack: ExitStack) -> TextClassifier:
-    """Load the model in channel `model`, and check that training can go on from it."""
-    parameters, folder = context.hyperparameters, context.channels["model"].path
-    if not TextClassifier.recognises(folder):
-        archives = [file for file in context.channels["model"].files() if file.name.endswith((".tar.gz", ".tgz"))]
-        if archives:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            _unpack_model(archives[0], folder / "model.bin")
-    model = TextClassifier.load(folder)
+    """Load the classifier in channel `model`, and check that training can go on from it."""
+    parameters = context.hyperparameters
+    model = TextClassifier.load(_model_folder(context, stack, TextClassifier, ("model.bin",)))
     settings, problems = model.file.settings, []
     if model.file.quantised:
         problems.append("it is quantised: go on from the .bin that it was made of")
@@ -180,20 +247,83 @@ def _earlier_model(context: TrainingContext[BlazingTextHyperparameters], stack: 
     return model
 
 
-def _unpack_model(archive: Path, target: Path) -> None:
-    """Copy the one model.bin of an archive, whatever else it holds and wherever it would put it."""
+def _earlier_words(context: TrainingContext[BlazingTextHyperparameters], stack: ExitStack) -> WordVectors:
+    """Load the word vectors in channel `model`, and check that training can go on from them."""
+    parameters = context.hyperparameters
+    model = WordVectors.load(_model_folder(context, stack, WordVectors, ("vectors.bin", "vectors.txt")))
+    settings, problems = model.file.settings, []
+    if model.file.quantised:
+        problems.append("it is quantised: go on from the .bin that it was made of")
+    if settings.dim != parameters.vector_dim:
+        problems.append(f"its vectors have {settings.dim} columns, so vector_dim must be {settings.dim}")
+    if (settings.maxn > 0) != parameters.makes_subwords:
+        has, wanted = ("has", "true") if settings.maxn > 0 else ("has no", "false")
+        problems.append(f"it {has} character n-grams, so subwords must be {wanted}")
+    elif settings.maxn > 0:
+        theirs = {"min_char": settings.minn, "max_char": settings.maxn, "buckets": settings.bucket}
+        problems += [
+            f"it has {name} = {value}, so {name} must be {value}"
+            for name, value in theirs.items()
+            if getattr(parameters, name) != value
+        ]
+    if problems:
+        raise ClientError(f"channel model: {'; '.join(problems)}")
+    return model
+
+
+def _model_folder(
+    context: TrainingContext[BlazingTextHyperparameters],
+    stack: ExitStack,
+    kind: type[TextClassifier] | type[WordVectors],
+    names: tuple[str, ...],
+) -> Path:
+    """The folder of channel `model`, or one with what its archive holds of the files named, the first that it has."""
+    folder = context.channels["model"].path
+    if not kind.recognises(folder):
+        archives = [file for file in context.channels["model"].files() if file.name.endswith((".tar.gz", ".tgz"))]
+        if archives:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            _unpack_model(archives[0], folder, names)
+    return folder
+
+
+def _unpack_model(archive: Path, folder: Path, names: tuple[str, ...]) -> None:
+    """Copy one file of an archive, whatever else it holds and wherever it would put it: the first of `names`."""
     try:
-        with tarfile.open(archive) as opened:
-            for member in opened:
-                if member.isfile() and os.path.basename(member.name) == "model.bin":
-                    source = opened.extractfile(member)
-                    if source is not None:
-                        with source, target.open("wb") as file:
-                            shutil.copyfileobj(source, file, 1 << 20)
-                        return
+        for name in names:
+            with tarfile.open(archive) as opened:
+                for member in opened:
+                    if member.isfile() and os.path.basename(member.name) == name:
+                        source = opened.extractfile(member)
+                        if source is not None:
+                            with source, (folder / name).open("wb") as file:
+                                shutil.copyfileobj(source, file, 1 << 20)
+                            return
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise DataError(f"cannot be unpacked: {error}", file=archive) from error
-    raise DataError("holds no model.bin", file=archive)
+    raise DataError(f"holds no {' and no '.join(names)}", file=archive)
+
+
+def _words_estimate(context: TrainingContext[BlazingTextHyperparameters]) -> MemoryEstimate:
+    """Heaps' law, fitted to samples of the text, for the distinct words; 20 n-grams each with subwords."""
+    from wildsage.algorithms.blazingtext.word_vectors import advice, table_bytes
+
+    parameters, channel = context.hyperparameters, context.channels["train"]
+    size, sample = 0, b""
+    if channel.input_mode is not InputMode.PIPE:
+        for file in channel.files():
+            file_size, head = _head(file)
+            size, sample = size + file_size, sample + head
+    found = sample.split()
+    tokens = int(size / max(1, len(sample)) * (len(found) + sample.count(b"\n")) * 1.1)
+    distinct, half = len(set(found)), len(set(found[: len(found) // 2]))
+    growth = math.log2(distinct / half) if half else 1.0
+    words = min(int(distinct * max(1.0, tokens / max(1, len(found))) ** growth), tokens)
+    kept = min(words, tokens // max(1, parameters.min_count))
+    buckets = min(parameters.buckets, 20 * kept) if parameters.makes_subwords else 0
+    training = 4 * tokens + table_bytes(parameters, kept, buckets, context.threads)
+    peak = BASE_BYTES + max(size + 8 * tokens + 100 * words, training)
+    return MemoryEstimate(peak, advice(parameters))
 
 
 @dataclass(frozen=True)

@@ -83,9 +83,10 @@ class Corpus:
         return int(self.counts.counts.sum())
 
 
-def read(channel: Channel) -> list[Text]:
-    """Map or read the channel's files, in order of name; gzip is unpacked, augmented manifests become labelled lines.
+def read(channel: Channel, *, labelled: bool = True) -> list[Text]:
+    """Map or read the channel's files, in order of name; gzip is unpacked.
 
+    labelled: whether lines have labels; augmented manifests then become labelled lines.
     Raises ClientError for a channel without text, DataError for a file that is damaged.
     """
     if channel.input_mode is InputMode.PIPE:
@@ -94,10 +95,11 @@ def read(channel: Channel) -> list[Text]:
         files = channel.files()
     if not files:
         raise ClientError(f"channel {channel.name}: no file in {channel.path}")
-    texts = [_labelled(text, channel) for text in map(_open, files) if text.size]
+    texts = [_labelled(text, channel) if labelled else text for text in map(_open, files) if text.size]
     if not texts:
         names = ", ".join(file.name for file in files[:3]) + (", …" if len(files) > 3 else "")
-        raise ClientError(f"channel {channel.name}: empty ({names}); a line of it is: __label__NAME word word …")
+        line = "__label__NAME word word …" if labelled else "word word …"
+        raise ClientError(f"channel {channel.name}: empty ({names}); a line of it is: {line}")
     return texts
 
 
@@ -156,15 +158,15 @@ def _looks_like_manifest(text: Text) -> bool:
     return isinstance(first, dict) and "source" in first
 
 
-def encode(texts: list[Text], threads: int, stop: Event) -> Corpus:
-    """Count and number all words. The texts are changed: quotes around a line's text go, as do those doubled within.
+def encode(texts: list[Text], threads: int, stop: Event, *, labelled: bool = True) -> Corpus:
+    """Count and number all words. Labelled texts are changed: quotes around a line's text go, and those doubled within.
 
     Raises StoppedEarlyError once `stop` is set.
     """
     total = sum(text.size for text in texts)
     step = min(PART, max(SMALL_PART, -(-total // threads)))
     pieces = [(text, begin, end) for text in texts for begin, end in _pieces(text, step)]
-    quoted = {id(text): text.buffer.find(b'"', 0, text.size) >= 0 for text in texts}
+    quoted = {id(text): labelled and text.buffer.find(b'"', 0, text.size) >= 0 for text in texts}
 
     def encode_piece(piece: tuple[Text, int, int]) -> tuple[Words, int, NDArray[np.int32], NDArray[np.int64], int]:
         if stop.is_set():

@@ -22,12 +22,13 @@ from wildsage.algorithms.blazingtext.kernels.predict import BLOCK, NEGATIVE, com
 from wildsage.algorithms.blazingtext.neighbours import Neighbours
 from wildsage.algorithms.blazingtext.tables import Tables
 from wildsage.contract.errors import ClientError, DataError, nearest
-from wildsage.contract.files import kind_of
+from wildsage.contract.files import kind_of, write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BINARY_FILE, QUANTISED_FILE, TEXT_FILE = "vectors.bin", "vectors.ftz", "vectors.txt"
+EVALUATION_FILE = "eval.json"
 ENDINGS = ("*.bin", "*.vec", "*.txt", "*.safetensors", "*.ftz")
 
 
@@ -44,6 +45,7 @@ class WordVectors(Model):
         if file.supervised:
             raise DataError("a text classifier, not word vectors", file=path, byte=fasttext_file.MODEL_PLACE)
         self.file = file
+        self.evaluation: dict[str, Any] | None = None  # the content of eval.json; None: not evaluated
         self._tables = Tables.of(file)
 
     @classmethod
@@ -103,8 +105,10 @@ class WordVectors(Model):
     def save(self, folder: Path) -> None:
         """Write vectors.txt, in word2vec's text format, and vectors.bin, which the fastText package and gensim load.
 
-        Quantised ones are vectors.ftz alone.
+        Quantised ones are vectors.ftz alone. eval.json is beside them, if there was an evaluation.
         """
+        if self.evaluation is not None:
+            write_json(folder / EVALUATION_FILE, self.evaluation)
         if self.file.quantised:
             fasttext_file.write(folder / QUANTISED_FILE, self.file)
             return
