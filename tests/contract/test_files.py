@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from tests.strategies import json_values
 from wildsage.contract.errors import DataError
-from wildsage.contract.files import parse_json, read_json, read_json_object, shown, write_atomically, write_json
+from wildsage.contract.files import (
+    beside_name,
+    is_beside_name,
+    new_file,
+    parse_json,
+    read_json,
+    read_json_object,
+    shown,
+    write_atomically,
+    write_json,
+)
 
 
 @given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
@@ -72,6 +82,27 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     write_atomically(path, "new \udcff")
     assert path.read_text() == "new \\udcff"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / ("long" * 60)
+    with new_file(path, durable=True, mode=0o600) as file:
+        file.write(b"first")
+        (beside,) = path.parent.iterdir()
+        assert is_beside_name(beside.name)
+    assert path.read_bytes() == b"first"
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(TypeError), new_file(path) as file:
+        file.write("no bytes")  # type: ignore[arg-type]
+    assert path.read_bytes() == b"first"
+    assert list(path.parent.iterdir()) == [path]
+    with pytest.raises(FileNotFoundError), new_file(tmp_path / "none" / "file", make_folder=False):
+        pass
+
+
+def test_names_to_write_under_are_told_from_others() -> None:
+    assert is_beside_name(beside_name(Path("a\nb")).name)
+    assert not any(map(is_beside_name, ["a.0123456789ab.new", ".a.new", ".a.0123456789ab.newer"]))
 
 
 def test_long_values_are_cut() -> None:

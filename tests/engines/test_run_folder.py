@@ -64,14 +64,11 @@ def test_specifications_come_back_as_they_were() -> None:
     assert run_folder.specification_from_json(run_folder.specification_to_json(plain)) == plain
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    run_folder.write_text(path, "first", durable=True)
-    path.unlink()
-    path.mkdir()
-    with pytest.raises(InternalServerError, match="file cannot be written"):
-        run_folder.write_text(path, "second")
-    assert list(tmp_path.iterdir()) == [path]
+def test_a_record_is_not_written_into_a_folder_that_is_gone(tmp_path: Path) -> None:
+    record = Record(token="t", pid=1, identity="i", phase=Phase.ENDED)
+    with pytest.raises(InternalServerError, match="cannot be written: No such file"):
+        run_folder.write_record(tmp_path / "gone", record)
+    assert not (tmp_path / "gone").exists()
 
 
 @given(lines=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r"))), count=st.integers(0, 9))

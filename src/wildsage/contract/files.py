@@ -2,37 +2,82 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import threading
-from typing import TYPE_CHECKING, Any, NoReturn
+import re
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from wildsage.contract.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+_BESIDE = re.compile(r"\..*\.[0-9a-f]{12}\.new", re.DOTALL)
 
-def write_atomically(path: Path, data: str | bytes) -> None:
-    """Write a file under a temporary name beside it, then rename: a reader sees the old file or the new one.
+
+def beside_name(path: Path) -> Path:
+    """A new hidden name in the same folder, to write under until the thing is whole."""
+    return path.with_name(f".{path.name[:100]}.{os.urandom(6).hex()}.new")
+
+
+def is_beside_name(name: str) -> bool:
+    """Whether a file or folder of this name is being written, or was when its writer was killed."""
+    return _BESIDE.fullmatch(name) is not None
+
+
+@contextlib.contextmanager
+def new_file(path: Path, *, durable: bool = False, mode: int = 0o666, make_folder: bool = True) -> Iterator[IO[bytes]]:
+    """A file that appears under its name when the block has ended well; it leaves nothing when that fails.
+
+    durable: on the disk before it appears, so that a power cut leaves the old file or the new one. mode: less the
+    umask. make_folder: make the file's folder where there is none.
+    """
+    if make_folder:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    beside = beside_name(path)
+    try:
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # as that of the folder, if it is the reason
+            beside.unlink()
+        raise
+    if durable:
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in this folder last; some file systems cannot, and then it need not."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_atomically(
+    path: Path, data: str | bytes, *, durable: bool = False, mode: int = 0o666, make_folder: bool = True
+) -> None:
+    """Write a whole file as `new_file` does: a reader sees the old one or the new one.
 
     Text is written as UTF-8; a lone surrogate, which UTF-8 cannot hold, becomes its escape.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     raw = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
-    # The thread's id too: two threads of one process may write the same file.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        temporary.write_bytes(raw)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with new_file(path, durable=durable, mode=mode, make_folder=make_folder) as file:
+        file.write(raw)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, durable: bool = False, mode: int = 0o666, make_folder: bool = True) -> None:
     """Write a value as strict JSON (no NaN), whole or not at all."""
-    write_atomically(path, json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(path, text, durable=durable, mode=mode, make_folder=make_folder)
 
 
 def parse_json(text: str | bytes, *, file: str | Path | None = None) -> Any:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import IO
 
 from wildsage.contract.errors import ClientError, InternalServerError
-from wildsage.platform.files import CHUNK_BYTES, disk_errors, new_file, new_folder, next_data, write_all
+from wildsage.contract.files import new_file
+from wildsage.platform.files import CHUNK_BYTES, disk_errors, new_folder, next_data
 from wildsage.platform.locations import missing
 
 logger = logging.getLogger(__name__)
@@ -43,9 +44,9 @@ def pack(folder: Path, destination: Path) -> None:
     Raises ClientError for a link that leads nowhere or to a folder outside, InternalServerError if the disk is full.
     """
     members = list(members_of(folder))
-    with disk_errors("writing", destination), new_file(destination) as file:
+    with disk_errors("writing", destination), new_file(destination, durable=True) as file:
         for member in _compressed(members):
-            write_all(file, member)
+            file.write(member)
 
 
 def members_of(folder: Path) -> Iterator[tuple[tarfile.TarInfo, Path]]:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from wildsage.contract.errors import ClientError, DataError, InternalServerError, nearest
+from wildsage.contract.files import new_file
 from wildsage.platform.archives import BrokenArchive, Gunzip
-from wildsage.platform.files import CHUNK_BYTES, disk_errors, link_file, new_file, scratch_folder, write_all
+from wildsage.platform.files import CHUNK_BYTES, disk_errors, link_file, scratch_folder
 from wildsage.platform.locations import Location, download, in_parallel, missing, open_filesystem, remote_files, resolve
 
 
@@ -168,10 +169,10 @@ def _gunzip(path: Path) -> Path:
             raise DataError("it is not a gzip file, though the channel's compression is Gzip", file=path)
         file.seek(0)
         stream = Gunzip(file)
-        with new_file(target) as plain:
+        with new_file(target, durable=True) as plain:
             try:
                 while data := stream.read(CHUNK_BYTES):
-                    write_all(plain, data)
+                    plain.write(data)
             except BrokenArchive as error:
                 raise DataError(str(error), file=path) from error
         if target != path:

@@ -1,4 +1,4 @@
-"""Files of this machine: whole or not at all, linked instead of copied, holes kept, clear words when a disk fails."""
+"""Files of this machine: linked instead of copied, holes kept, folders made whole; and what a failing disk means."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from wildsage.contract.errors import ClientError, InternalServerError
+from wildsage.contract.files import beside_name, new_file
+from wildsage.platform import locks
 
 CHUNK_BYTES = 1 << 20  # the unit of reading and writing
 
@@ -30,37 +31,6 @@ def disk_errors(doing: str, path: Path) -> Iterator[None]:
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS):
             raise ClientError(f"{doing} {path}: {said}") from error
         raise InternalServerError(f"{doing} {path}: {said}") from error
-
-
-def beside_name(path: Path) -> Path:
-    """A new hidden name in the same folder, to write under until the thing is whole."""
-    return path.with_name(f".{path.name[:100]}.{os.urandom(6).hex()}.new")
-
-
-@contextlib.contextmanager
-def new_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name when it is whole and on the disk; it leaves nothing when that fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = beside_name(path)
-    try:
-        with open(beside, "xb", buffering=0) as file:
-            yield file
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in this folder last; some file systems cannot, and then it need not."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -85,7 +55,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     """
     with disk_errors("making a folder in", parent):
         parent.mkdir(parents=True, exist_ok=True)
-        with locked(parent):
+        with locks.held(parent / ".lock"):
             for stale in parent.glob(".*.scratch"):
                 with contextlib.suppress(OSError), _held(stale):
                     shutil.rmtree(stale, ignore_errors=True)
@@ -109,24 +79,6 @@ def _held(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
-
-
-def write_all(file: IO[bytes], data: bytes) -> None:
-    """Write all of it: an unbuffered write may take less, as at the end of a disk."""
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
 
 
 def next_data(descriptor: int, start: int, size: int) -> int:
@@ -156,7 +108,11 @@ def link_file(source: Path, target: Path) -> None:
 
 def copy_file(source: Path, target: Path) -> None:
     """Copy a file of this machine; holes are not read."""
-    with disk_errors("writing", target), open(source, "rb", buffering=0) as file, new_file(target) as copy:
+    with (
+        disk_errors("writing", target),
+        open(source, "rb", buffering=0) as file,
+        new_file(target, durable=True) as copy,
+    ):
         size = os.fstat(file.fileno()).st_size
         position = 0
         while (position := next_data(file.fileno(), position, size)) < size:
@@ -164,6 +120,6 @@ def copy_file(source: Path, target: Path) -> None:
             if not data:
                 break
             copy.seek(position)
-            write_all(copy, data)
+            copy.write(data)
             position += len(data)
-        os.ftruncate(copy.fileno(), size)
+        copy.truncate(size)

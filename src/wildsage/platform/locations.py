@@ -12,7 +12,8 @@ from typing import IO, Any
 from urllib.parse import unquote
 
 from wildsage.contract.errors import ClientError, InternalServerError, nearest
-from wildsage.platform.files import CHUNK_BYTES, copy_file, disk_errors, new_file, write_all
+from wildsage.contract.files import new_file
+from wildsage.platform.files import CHUNK_BYTES, copy_file, disk_errors
 
 TRANSFERS = 8  # at once
 
@@ -152,7 +153,7 @@ def download(filesystem: Any, targets: dict[str, Path], uri: str) -> None:
         path, target = item
         with (
             disk_errors("downloading to", target),
-            new_file(target) as file,
+            new_file(target, durable=True) as file,
             remote_errors("downloading", uri),
             filesystem.open(path, "rb") as source,
         ):
@@ -164,7 +165,7 @@ def download(filesystem: Any, targets: dict[str, Path], uri: str) -> None:
 
 def _write_locally(file: IO[bytes], data: bytes, target: Path) -> None:
     with disk_errors("downloading to", target):
-        write_all(file, data)
+        file.write(data)
 
 
 def upload(source: Path, uri: str, home: Path) -> None:

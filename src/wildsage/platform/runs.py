@@ -11,7 +11,6 @@ Beside the engine's own files the folder holds
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from wildsage.contract.errors import InternalServerError
 from wildsage.contract.failure import FAILURE_LIMIT, PREFIXES
+from wildsage.contract.files import beside_name, is_beside_name, write_json
 from wildsage.engines.base import Cause, Ending
 from wildsage.platform.names import FOLDERS, Kind
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 CHARGE, MARKS, ENDING, OUTCOME = "record.json", "marks.json", "ending.json", "outcome.json"
 INPUTS = "inputs"  # of a transform job: its input files
+FAILURE = "failure"  # of a transform job: why it ended, in its own words
 MODEL_LINK = "model"  # of an endpoint or a transform job: points to the unpacked model
 _LAST_LINES = 3
 
@@ -138,8 +139,8 @@ def forget_end(folder: Path) -> None:
 
 
 def merged(old: list[Mark], new: list[Mark]) -> list[Mark]:
-    """Both, each step once, in order of time."""
-    return sorted({(step, at) for step, at in [*old, *new]}, key=lambda entry: entry[1])
+    """Both, each step once, in order of time, and of one time in the order given."""
+    return sorted(dict.fromkeys((step, at) for step, at in [*old, *new]), key=lambda entry: entry[1])
 
 
 def link_model(folder: Path, model: Path) -> None:
@@ -151,13 +152,17 @@ def link_model(folder: Path, model: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a run's folder. Renamed first, so that nobody takes half a folder for a run."""
-    gone = folder.with_name(f".{folder.name}.{os.getpid()}.{time.monotonic_ns()}")
+    """Remove a run's folder. Renamed first, so that nobody takes half a folder for a run.
+
+    What processes that were killed here have left half removed goes too.
+    """
     try:
-        folder.rename(gone)
+        folder.rename(beside_name(folder))
     except FileNotFoundError:
         return
-    shutil.rmtree(gone, ignore_errors=True)
+    for gone in folder.parent.iterdir():
+        if is_beside_name(gone.name):
+            shutil.rmtree(gone, ignore_errors=True)
 
 
 def last_lines(folder: Path, count: int = _LAST_LINES) -> list[str]:
@@ -192,14 +197,7 @@ def shortened(text: str) -> str:
 
 
 def _write_json(path: Path, value: Any, mode: int = 0o644) -> None:
-    """Beside, then renamed; on the disk before the rename, so that a power cut leaves the old file or the new one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(value, file, default=str)
-        file.flush()
-        os.fsync(descriptor)
-    beside.replace(path)
+    write_json(path, value, durable=True, mode=mode, make_folder=False)
 
 
 def _read_json(path: Path) -> Any:
