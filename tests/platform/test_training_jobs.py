@@ -179,7 +179,8 @@ def test_a_stopped_job_keeps_its_model(platform: CheckedPlatform, words: Path) -
 
 def test_a_job_that_runs_too_long_is_stopped_and_keeps_its_model(platform: CheckedPlatform, words: Path) -> None:
     values = {"rounds": "9", "behaviour": "wait"}
-    job = train(platform, "slow", words, hyperparameters=values, StoppingCondition={"MaxRuntimeInSeconds": 1})
+    # Long enough for the program to have begun on a busy machine; it would wait for ever.
+    job = train(platform, "slow", words, hyperparameters=values, StoppingCondition={"MaxRuntimeInSeconds": 4})
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
     assert Path(job["ModelArtifacts"]["S3ModelArtifacts"]).is_file()
 

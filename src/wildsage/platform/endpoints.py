@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 from wildsage.contract.errors import ClientError, InternalServerError, WildsageError
 from wildsage.engines.base import Cause, Phase, Specification, State
 from wildsage.platform import jobs, locks, runs, shapes
+from wildsage.platform.connections import Address, Connections
 from wildsage.platform.context import Context, when
 from wildsage.platform.errors import ServiceError, invalid, not_supported
 from wildsage.platform.models import Models
@@ -159,7 +159,7 @@ class Endpoints:
         if record is not None:
             self.look(record)
 
-    def address(self, name: str, operation: str) -> tuple[str, int]:
+    def address(self, name: str, operation: str) -> Address:
         """Where the endpoint's server listens, whether or not it answers yet. Raises ServiceError if it has none."""
         record = self.get(name, operation)
         state = self._run_state(record)
@@ -167,7 +167,7 @@ class Endpoints:
             raise invalid(f"The endpoint {name} is in status {record.status} and does not listen", operation=operation)
         return state.address
 
-    def listening(self, name: str) -> tuple[str, int] | None:
+    def listening(self, name: str) -> Address | None:
         """Where the endpoint's server listens, without a look at its record; None if nothing lives there."""
         try:
             state = self.context.engine.state(self.folder(name))
@@ -330,13 +330,12 @@ def serve_command(algorithm: str | None, model: Path, workers: int | None = None
     return (*command, *([] if workers is None else ["--workers", str(workers)]))
 
 
-def answers(address: tuple[str, int], timeout_s: float = PING_TIMEOUT_S) -> bool:
+def answers(address: Address, timeout_s: float = PING_TIMEOUT_S) -> bool:
     """Whether the server at `address` answers /ping with 200. One that is still loading has the time-out to say so."""
-    with closing(http.client.HTTPConnection(*address, timeout=timeout_s)) as connection:
+    with closing(Connections(address)) as connections:
         try:
-            connection.request("GET", "/ping")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
+            return connections.exchange("GET", "/ping", timeout_s=timeout_s)[0].status == 200
+        except OSError:
             return False
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import http.client
 import io
-import queue
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 from wildsage.platform import shapes
+from wildsage.platform.connections import Address, Connections
 from wildsage.platform.context import Context
 from wildsage.platform.endpoints import Endpoints
 from wildsage.platform.errors import ServiceError
@@ -28,7 +27,6 @@ _HEADERS = {
     "CustomAttributes": "X-Amzn-SageMaker-Custom-Attributes",
     "InferenceId": "X-Amzn-SageMaker-Inference-Id",
 }
-Address = tuple[str, int]
 
 
 class Body(io.BytesIO):
@@ -44,15 +42,13 @@ class Runtime:
 
     def __init__(self, context: Context, endpoints: Endpoints) -> None:
         self._context, self._endpoints = context, endpoints
-        self._idle: dict[Address, queue.SimpleQueue[http.client.HTTPConnection]] = defaultdict(queue.SimpleQueue)
+        self._connections: dict[Address, Connections] = {}
         self._known: dict[str, tuple[Address, str]] = {}  # by endpoint name: address and variant
 
     def close(self) -> None:
-        for connections in self._idle.values():
-            while not connections.empty():
-                connections.get().close()
-        self._idle.clear()
         self._known.clear()
+        while self._connections:
+            self._connections.popitem()[1].close()
 
     def invoke_endpoint(self, **request: Any) -> dict[str, Any]:
         """Send a body to an endpoint. Raises ServiceError: ValidationError, ModelError, ModelNotReadyException."""
@@ -69,14 +65,16 @@ class Runtime:
         # Asked each time, as it takes microseconds: the port of an endpoint that has gone may be another's by now.
         if known is not None and self._endpoints.listening(name) == known[0]:
             answer = self._post(known[0], body, headers)
-        if answer is None:
+        if known is None or answer is None:
             # Not known, or no longer there: the record tells, and puts right what can be.
+            if known is not None:
+                self._forget(name, known[0])
             known = self._known[name] = self._look_up(name)
             answer = self._post(known[0], body, headers)
         if answer is None:
-            self._known.pop(name, None)
+            self._forget(name, known[0])
             raise ServiceError("ServiceUnavailable", f"{name} does not answer", operation=OPERATION, status=503)
-        return self._response(name, known[1] if known else "", request.get("TargetVariant"), answer)
+        return self._response(name, known[1], request.get("TargetVariant"), answer)
 
     def _response(
         self, name: str, variant: str, wanted: str | None, answer: tuple[http.client.HTTPResponse, bytes]
@@ -130,34 +128,24 @@ class Runtime:
             raise ServiceError("ValidationError", text, operation=OPERATION)
         return looked
 
+    def _forget(self, name: str, address: Address) -> None:
+        self._known.pop(name, None)
+        connections = self._connections.pop(address, None)
+        if connections is not None:
+            connections.close()
+
     def _post(
         self, address: Address, body: bytes, headers: dict[str, str]
     ) -> tuple[http.client.HTTPResponse, bytes] | None:
-        """The answer; None if nothing listens there. A connection that was closed while it was idle is opened anew."""
-        connections = self._idle[address]
-        while True:
-            try:
-                connection, fresh = connections.get_nowait(), False
-            except queue.Empty:
-                connection, fresh = http.client.HTTPConnection(*address, timeout=TIMEOUT_S), True
-            try:
-                connection.request("POST", "/invocations", body, headers)
-                response = connection.getresponse()
-                content = response.read()
-            except TimeoutError as error:
-                connection.close()
-                text = f"the model did not answer within {TIMEOUT_S:g} s"
-                raise ServiceError("ModelError", text, operation=OPERATION, status=424) from error
-            except (OSError, http.client.HTTPException):
-                connection.close()
-                if fresh:
-                    return None
-                continue
-            if response.will_close:
-                connection.close()
-            else:
-                connections.put(connection)
-            return response, content
+        """The answer; None if nothing listens there."""
+        connections = self._connections.setdefault(address, Connections(address))
+        try:
+            return connections.exchange("POST", "/invocations", body, headers, timeout_s=TIMEOUT_S)
+        except TimeoutError as error:
+            text = f"the model did not answer within {TIMEOUT_S:g} s"
+            raise ServiceError("ModelError", text, operation=OPERATION, status=424) from error
+        except OSError:
+            return None
 
 
 def endpoint_url(endpoints: Endpoints, name: str) -> str:

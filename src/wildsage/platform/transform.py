@@ -8,12 +8,10 @@ FOLDER/failure.
 from __future__ import annotations
 
 import gzip
-import http.client
 import itertools
 import json
 import logging
 import os
-import queue
 import signal
 import socket
 import subprocess
@@ -29,12 +27,14 @@ from typing import IO, Any, NoReturn, cast
 
 from wildsage.contract.errors import ClientError, DataError, InternalServerError, WildsageError
 from wildsage.contract.failure import EXIT_FAILURE, EXIT_OK, failure_text, write_failure
+from wildsage.contract.files import beside_name, new_file
 from wildsage.platform import artifacts, places, runs
+from wildsage.platform.connections import Address, Connections
 from wildsage.platform.endpoints import DEFAULT_STARTUP_S, HOST, answers, serve_command
 from wildsage.platform.filters import Filters
 
-FAILURE = "failure"
 DEFAULT_PAYLOAD_MB = 6
+ADVICE_S = 5.0
 DEFAULT_TIMEOUT_S = 600
 DEFAULT_RETRIES = 3
 RECORDIO_MAGIC = 0xCED7230A
@@ -144,8 +144,8 @@ class Server:
 
     def __init__(self, command: tuple[str, ...], environment: Mapping[str, str]) -> None:
         listener = socket.create_server((HOST, 0), backlog=1024)
-        self.address: tuple[str, int] = listener.getsockname()[:2]
-        self._connections: queue.SimpleQueue[http.client.HTTPConnection] = queue.SimpleQueue()
+        self.address: Address = listener.getsockname()[:2]
+        self._connections = Connections(self.address)
         with listener:
             self._process = subprocess.Popen(
                 command,
@@ -166,10 +166,10 @@ class Server:
 
     def advice(self) -> dict[str, Any]:
         """What /execution-parameters says; nothing where the server has none."""
-        status, body = self._exchange("GET", "/execution-parameters", b"", {}, 5.0)
         try:
-            found = json.loads(body) if status == 200 else {}
-        except ValueError:
+            response, body = self._connections.exchange("GET", "/execution-parameters", timeout_s=ADVICE_S)
+            found = json.loads(body) if response.status == 200 else {}
+        except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -179,8 +179,11 @@ class Server:
         given = {name: value for name, value in headers.items() if value is not None}
         for attempt in itertools.count():
             try:
-                status, body = self._exchange("POST", "/invocations", payload.body, given, plan.timeout_s)
-            except (OSError, http.client.HTTPException) as error:
+                response, body = self._connections.exchange(
+                    "POST", "/invocations", payload.body, given, timeout_s=plan.timeout_s
+                )
+                status = response.status
+            except OSError as error:
                 status, body = 503, f"{type(error).__name__}: {error}".encode()
             if status < 300:
                 return body
@@ -192,27 +195,8 @@ class Server:
             time.sleep(_PAUSE_S * 2**attempt)
         raise AssertionError
 
-    def _exchange(
-        self, method: str, path: str, body: bytes, headers: Mapping[str, str], timeout_s: float
-    ) -> tuple[int, bytes]:
-        try:
-            connection = self._connections.get_nowait()
-        except queue.Empty:
-            connection = http.client.HTTPConnection(*self.address, timeout=timeout_s)
-        connection.timeout = timeout_s
-        try:
-            connection.request(method, path, body, dict(headers))
-            response = connection.getresponse()
-            answer = response.read()
-        except BaseException:
-            connection.close()
-            raise
-        self._connections.put(connection)
-        return response.status, answer
-
     def stop(self) -> None:
-        while not self._connections.empty():
-            self._connections.get().close()
+        self._connections.close()
         self._process.terminate()
         try:
             self._process.wait(10)
@@ -270,17 +254,15 @@ def _opened(source: Path, plan: Plan) -> IO[bytes]:
 def _written(uri: str, scratch: Path, home: Path) -> Iterator[IO[bytes]]:
     """A file that comes to its place whole when the block ends, and not at all when it raises."""
     local = places.local_path(uri, home)
-    # A store elsewhere gets it from a hidden file here.
-    final = local if local is not None else scratch / uri.rpartition("/")[2]
-    final.parent.mkdir(parents=True, exist_ok=True)
-    beside = final.with_name(f".{final.name[:200]}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
+    if local is not None:
+        with new_file(local, durable=True) as file:
             yield file
-        if local is not None:
-            beside.replace(local)
-        else:
-            artifacts.upload(beside, uri, home)
+        return
+    beside = beside_name(scratch / uri.rpartition("/")[2])
+    try:
+        with beside.open("xb") as file:
+            yield file
+        artifacts.upload(beside, uri, home)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -350,7 +332,7 @@ def main() -> NoReturn:
     except Exception as error:
         if not isinstance(error, ClientError):
             logger.exception("the transform job failed")
-        write_failure(folder / FAILURE, failure_text(error))
+        write_failure(folder / runs.FAILURE, failure_text(error))
         sys.exit(EXIT_FAILURE)
     sys.exit(EXIT_OK)
 

@@ -24,7 +24,6 @@ from wildsage.platform.states import SETTLED, Secondary, Status
 
 MOST_MB_AT_ONCE = 100
 GRACE_S = 15.0
-_FAILURE = "failure"
 
 
 class TransformJobs(Jobs):
@@ -108,7 +107,7 @@ def settle(charge: Charge, folder: Path, ending: Ending) -> Outcome:
         secondary = Secondary.COMPLETED
     else:
         secondary = Secondary.FAILED
-        told = read_failure(folder / _FAILURE) if ending.cause is Cause.EXITED else None
+        told = read_failure(folder / runs.FAILURE) if ending.cause is Cause.EXITED else None
         reason = told or runs.reason(folder, ending, TransformJobs.program)
     marks = [*runs.read_marks(folder), (secondary.value, time.time())]
     return Outcome(charge.id, secondary.value, secondary.value, marks, reason)
