@@ -50,6 +50,7 @@ def test_every_wrong_argument_is_named_with_the_nearest_right_one() -> None:
 
 def test_a_missing_channel_is_named() -> None:
     required({"train": True, "validation": False}, {"train": "a"})
+    required({"validation": True}, {"val": "a"})
     with pytest.raises(ClientError, match="missing channel: train=PATH"):
         required({"train": True, "validation": False}, {})
 

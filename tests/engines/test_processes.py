@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -23,7 +24,13 @@ def test_the_two_listings_agree() -> None:
     assert processes._from_ps("-p", str(os.getpid()))[0].identity
 
 
-def test_an_identity_is_one_process_alone() -> None:
+@pytest.mark.parametrize("descriptors", [True, False])
+def test_an_identity_is_one_process_alone(descriptors: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int) -> int:
+        raise OSError(errno.ENOSYS, "an old kernel")
+
+    if not descriptors:
+        monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
     with subprocess.Popen(python("import time; time.sleep(60)")) as child:
         process = processes.look_up(child.pid)
         assert process is not None

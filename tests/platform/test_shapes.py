@@ -34,6 +34,13 @@ def refused(service: str, operation: str, request: Any) -> str:
     return str(error.value)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_not_finite_is_refused(value: float) -> None:
+    variant = {"VariantName": "a", "ModelName": "m", "InitialVariantWeight": value}
+    request = {"EndpointConfigName": "c", "ProductionVariants": [variant]}
+    assert "InitialVariantWeight = " in refused("sagemaker", "CreateEndpointConfig", request)
+
+
 def test_a_good_request_passes_and_none_means_absent() -> None:
     assert shapes.check("sagemaker", "CreateTrainingJob", {**GOOD, "Tags": None}) == GOOD
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -110,21 +111,33 @@ def is_running(pid: int, known_identity: str) -> bool:
 def send(process: Process, number: int) -> bool:
     """Signal exactly this process, never a later one that took over its pid. False if it is gone."""
     try:
-        if not LINUX or not hasattr(signal, "pidfd_send_signal"):
-            if identity(process.pid) != process.identity:
-                return False
-            os.kill(process.pid, number)
-            return True
-        descriptor = os.pidfd_open(process.pid)  # from here on the descriptor means one process for good
+        descriptor = _descriptor(process.pid)  # from here on it means one process for good
         try:
             if identity(process.pid) != process.identity:
                 return False
-            signal.pidfd_send_signal(descriptor, number)
+            if descriptor is None:
+                os.kill(process.pid, number)
+            else:
+                signal.pidfd_send_signal(descriptor, number)
         finally:
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
     except ProcessLookupError:
         return False
     return True
+
+
+def _descriptor(pid: int) -> int | None:
+    """A descriptor of a process; None where the system has none. Raises ProcessLookupError."""
+    if not LINUX or not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        # Linux before 5.3, or a container's filter of system calls
+        if error.errno in (errno.ENOSYS, errno.EPERM):
+            return None
+        raise
 
 
 def _is_supervisor(pid: int) -> bool:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from uuid import uuid4
 
 from wildsage.contract.errors import ClientError
 from wildsage.platform.errors import ServiceError, invalid
@@ -15,8 +13,6 @@ from wildsage.platform.errors import ServiceError, invalid
 ACCOUNT = "000000000000"
 DEFAULT_REGION = "us-east-1"
 DEFAULT_ROLE = f"arn:aws:iam::{ACCOUNT}:role/wildsage"
-VARIANT = "AllTraffic"
-_LONGEST_NAME = 63
 
 
 class Kind(StrEnum):
@@ -39,7 +35,7 @@ FOLDERS = {Kind.TRAINING_JOB: "jobs", Kind.ENDPOINT: "endpoints", Kind.TRANSFORM
 
 def default_home() -> Path:
     """WILDSAGE_HOME, or ~/.wildsage."""
-    return Path(os.environ.get("WILDSAGE_HOME") or Path.home() / ".wildsage").absolute()
+    return Path(os.environ.get("WILDSAGE_HOME") or "~/.wildsage").expanduser().absolute()
 
 
 def checked_home(home: Path) -> Path:
@@ -56,8 +52,8 @@ def default_region() -> str:
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
 
 
-def default_bucket(region: str) -> str:
-    return f"sagemaker-{region}-{ACCOUNT}"
+def default_bucket(region: str, account: str = ACCOUNT) -> str:
+    return f"sagemaker-{region}-{account}"
 
 
 def arn(kind: Kind, name: str, region: str) -> str:
@@ -88,12 +84,6 @@ def parse_arn(text: str, *, operation: str = "") -> ParsedArn:
             operation=operation,
         )
     return ParsedArn(kinds[place], name)
-
-
-def generated(base: str) -> str:
-    """A name that no other has: the base, the time to the second, and eight random hexadecimal digits."""
-    tail = time.strftime("-%Y-%m-%d-%H-%M-%S-") + uuid4().hex[:8]
-    return base[: _LONGEST_NAME - len(tail)].rstrip("-") + tail
 
 
 def taken(kind: Kind, name: str, arn_: str, *, operation: str = "") -> ServiceError:

@@ -7,6 +7,7 @@ difference stands in LOOSER and OPTIONAL and nowhere else.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -148,6 +149,9 @@ def _scalar(shape: Shape, value: Any, path: str, problems: list[str]) -> Any:
         return None
     if kind in ("string", "blob"):
         return _text(shape, value, path, problems)
+    if isinstance(value, float) and not math.isfinite(value):  # JSON has no way to write it
+        problems.append(f"{path} = {value} is not allowed: {what}")
+        return None
     low, high = shape.get("min"), shape.get("max")
     if (low is not None and value < low) or (high is not None and value > high):
         span = f"{low} to {high}" if low is not None and high is not None else f"{low} or more" if high is None else ""

@@ -15,6 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -144,9 +145,11 @@ class Worker(asyncio.Protocol):
 
     def kill(self) -> None:
         """End the worker at once; its socket's end is then seen as its death."""
-        # The socket is open, so the process is there and its number is not another's.
+        # Its number is not another's: the socket has just been open, and numbers are taken in turn. It may be gone all
+        # the same, and its socket's end not read yet.
         if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
         if self._transport is not None:

@@ -16,15 +16,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wildsage.platform.names import ACCOUNT, default_bucket, default_home, default_region, role_arn
 from wildsage.sdk import logs
 from wildsage.sdk.exceptions import ArgumentError, CapacityError, UnexpectedStatusException, one_of, unsupported
-from wildsage.sdk.image_uris import default_region
 from wildsage.sdk.logs import Description, LogReader, say
 from wildsage.sdk.names import Tags, filled, format_tags, name_from_base, name_from_image
 
 logger = logging.getLogger(__name__)
 
-ACCOUNT = "000000000000"
 ROLE = "WildsageExecutionRole"
 EMBEDDED_POLL_S = 0.03
 _TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
@@ -97,7 +96,7 @@ class Session:
             unsupported("A feature store or metrics client")
         if home is not None and (boto_session is not None or sagemaker_client is not None):
             raise ArgumentError("home belongs to an embedded session; leave out boto_session and sagemaker_client")
-        self._home = Path(home or os.environ.get("WILDSAGE_HOME") or "~/.wildsage").expanduser().absolute()
+        self._home = Path(home).expanduser().absolute() if home else default_home()
         self._boto_session = boto_session
         self._client = sagemaker_client
         self._runtime = sagemaker_runtime_client
@@ -153,7 +152,7 @@ class Session:
     def get_caller_identity_arn(self) -> str:
         """The role that jobs are recorded with."""
         if self.embedded:
-            return f"arn:aws:iam::{ACCOUNT}:role/{ROLE}"
+            return role_arn(ROLE)
         arn = str(self.boto_session.client("sts").get_caller_identity()["Arn"])
         if ":assumed-role/" not in arn:
             return arn
@@ -165,7 +164,7 @@ class Session:
         if "/" in role:
             return role
         if self.embedded:
-            return f"arn:aws:iam::{ACCOUNT}:role/{role}"
+            return role_arn(role)
         return str(self.boto_session.client("iam").get_role(RoleName=role)["Role"]["Arn"])
 
     def endpoint_url(self, endpoint_name: str) -> str:
@@ -190,7 +189,7 @@ class Session:
     def default_bucket(self) -> str:
         """The name of the bucket for files that belong nowhere else; it is made if it is not there."""
         if self._default_bucket is None:
-            self._default_bucket = f"sagemaker-{self.boto_region_name}-{self.account_id()}"
+            self._default_bucket = default_bucket(self.boto_region_name, self.account_id())
         if self.embedded:
             self._bucket(self._default_bucket).mkdir(parents=True, exist_ok=True)
         else:
