@@ -74,6 +74,8 @@ OFFERED = [JSON, JSON_LINES, CSV]
         ("application/*;q=0.9, application/json;q=0.1", JSON_LINES),
         ("text/html", None),
         ("application/json;q=0", None),
+        ("text/html, image/gif, *; q=.2, */*; q=.2", JSON),
+        ("*", JSON),
     ],
 )
 def test_accept_chooses(accept: str | None, chosen: str | None) -> None:

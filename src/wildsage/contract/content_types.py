@@ -11,10 +11,9 @@ from wildsage.contract.errors import ClientError
 from wildsage.contract.files import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 ANY = "*/*"
-AUGMENTED_MANIFEST = "application/jsonlines"
 CSV = "text/csv"
 JSON = "application/json"
 JSON_LINES = "application/jsonlines"
@@ -33,6 +32,7 @@ SYNONYMS: Mapping[str, str] = MappingProxyType(
         "application/csv": CSV,
         "text/x-csv": CSV,
         "text/json": JSON,
+        "application/json-lines": JSON_LINES,
         "application/jsonl": JSON_LINES,
         "application/x-jsonlines": JSON_LINES,
         "application/x-ndjson": JSON_LINES,
@@ -46,6 +46,8 @@ SYNONYMS: Mapping[str, str] = MappingProxyType(
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 (the RFC's word for a run of characters, no secret)
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _TYPE = re.compile(rf"\s*({_TOKEN})\s*/\s*({_TOKEN})\s*")
+# "text/html, *; q=.2", which Java's own client sends.
+_ANYTHING = re.compile(r"\s*\*\s*(?=[;,]|$)")
 _PARAMETER = re.compile(rf";\s*(?:({_TOKEN})\s*=\s*({_QUOTED}|[^\s;,\"]*)\s*)?")
 
 
@@ -105,12 +107,17 @@ def parse_accept(text: str) -> list[AcceptedType]:
         if text[position] in ", \t":
             position += 1
             continue
-        found, position = _read(text, position)
+        bare = _ANYTHING.match(text, position)
+        if bare is not None:
+            parameters, position = _parameters(text, bare.end())
+            found = ContentType(ANY, parameters)
+        else:
+            found, position = _read(text, position)
         if position < len(text) and text[position] != ",":
             raise ClientError(f"Accept {shown(text)}: {shown(text[position:])} is not allowed: TYPE/SUBTYPE; q=0.5, …")
         parameters = dict(found.parameters)
         quality = parameters.pop("q", "1")
-        if not re.fullmatch(r"0(\.[0-9]*)?|1(\.0*)?", quality):
+        if not re.fullmatch(r"0?\.[0-9]+|0\.?|1(\.0*)?", quality):
             raise ClientError(f"Accept {shown(text)}: q = {shown(quality)} is not allowed: a number, 0 to 1")
         accepted.append(AcceptedType(ContentType(found.name, parameters), float(quality)))
     return accepted
@@ -155,20 +162,20 @@ def _read(text: str, position: int) -> tuple[ContentType, int]:
     main, sub = match[1].lower(), match[2].lower()
     if (main == "*" and sub != "*") or ("*" in main and main != "*") or ("*" in sub and sub != "*"):
         raise ClientError(f"content type {shown(text)} is not allowed: a wildcard stands for all, as in text/* or */*")
-    parameters = dict(_parameters(text, match.end()))
-    end = match.end()
-    while (step := _PARAMETER.match(text, end)) is not None:
-        end = step.end()
+    parameters, end = _parameters(text, match.end())
     name = f"{main}/{sub}"
     return ContentType(SYNONYMS.get(name, name), parameters), end
 
 
-def _parameters(text: str, position: int) -> Iterator[tuple[str, str]]:
+def _parameters(text: str, position: int) -> tuple[dict[str, str], int]:
+    """The parameters from a position on, and where they end."""
+    found: dict[str, str] = {}
     while (match := _PARAMETER.match(text, position)) is not None:
         position = match.end()
         if match[1] is not None:
             value = match[2]
-            yield match[1].lower(), re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
+            found[match[1].lower()] = re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
+    return found, position
 
 
 def _quoted(value: str) -> str:

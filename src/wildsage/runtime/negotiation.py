@@ -18,27 +18,13 @@ from typing import Any
 
 import msgspec
 
+from wildsage.contract import content_types
+from wildsage.contract.content_types import ANY, CSV, JSON, JSON_LINES, OCTET_STREAM, TEXT
 from wildsage.contract.errors import ClientError, nearest
 
-JSON = "application/json"
-JSON_LINES = "application/jsonlines"
-CSV = "text/csv"
-PLAIN = "text/plain"
-
-_SPELLINGS = {
-    JSON: JSON,
-    "text/json": JSON,
-    JSON_LINES: JSON_LINES,
-    "application/jsonl": JSON_LINES,
-    "application/json-lines": JSON_LINES,
-    "application/x-jsonlines": JSON_LINES,
-    "application/x-ndjson": JSON_LINES,
-    "application/ndjson": JSON_LINES,
-    CSV: CSV,
-    PLAIN: PLAIN,
-}
 # What says nothing about the body: no header, or what a client puts there by itself (curl --data sends the form type).
-_UNDECLARED = {"", "*/*", "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded"}
+_UNDECLARED = {"", ANY, OCTET_STREAM, "binary/octet-stream", "application/x-www-form-urlencoded"}
+_ANSWER_TYPES = (JSON, JSON_LINES, CSV)  # what text lines can be answered in, the favourite first
 # Python's codecs that are no charsets, or take quadratic time (idna).
 _NO_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -101,7 +87,7 @@ def read(
     if kind == JSON_LINES:
         instances, options = _read_json_lines(body)
         return Request(instances, options, JSON_LINES)
-    answer_type = _answer_type(accept if accept.strip() not in ("", "*/*") else default_accept)
+    answer_type = _answer_type(accept if accept.strip() not in ("", ANY) else default_accept)
     text = _text(body)
     instances = _read_csv(text) if kind == CSV else _lines(text)
     return Request(instances, [_NO_OPTIONS] * len(instances), answer_type)
@@ -144,12 +130,13 @@ def _fields(value: Any) -> Iterator[Any]:
 @lru_cache(maxsize=256)
 def _declared(content_type: str) -> tuple[str | None, str]:
     """The kind of body that a Content-Type names (None: it names none) and its charset."""
-    essence, *parameters = (part.strip() for part in content_type.split(";"))
-    charset = "utf-8"
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() == "charset":
-            charset = value.strip().strip("\"'")
+    if content_type.strip() in _UNDECLARED:
+        return None, "utf-8"
+    try:
+        declared = content_types.parse(content_type)
+    except ClientError as error:
+        raise RequestError(str(error), 415) from None
+    charset = declared.charset.strip("'")
     try:
         charset = lookup(charset).name
         if charset in _NO_CHARSETS:
@@ -157,39 +144,20 @@ def _declared(content_type: str) -> tuple[str | None, str]:
         "".encode(charset)
     except (LookupError, ValueError):  # a codec that is unknown, or not one of text
         raise RequestError(f'Content-Type names the charset "{charset[:40]}", which is not known', 415) from None
-    essence = essence.lower()
-    if essence in _UNDECLARED:
-        return None, charset
-    return _SPELLINGS.get(essence, essence), charset
+    return None if declared.name in _UNDECLARED else declared.name, charset
 
 
 @lru_cache(maxsize=256)
 def _answer_type(accept: str) -> str:
     """The type that Accept likes best among those that text lines can be answered in."""
-    wanted: list[tuple[float, str]] = []
-    for part in accept.split(","):
-        essence, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        quality = 1.0
-        for parameter in parameters:
-            name, _, value = parameter.partition("=")
-            if name.strip() == "q":
-                try:
-                    quality = float(value)
-                except ValueError:
-                    quality = 0.0
-        if essence and quality > 0:
-            wanted.append((quality, essence))
-    if not wanted:
-        return JSON
-    for _, essence in sorted(wanted, key=lambda pair: -pair[0]):
-        if essence in ("*/*", "application/*"):
-            return JSON
-        if essence == "text/*":
-            return CSV
-        known = _SPELLINGS.get(essence)
-        if known is not None and known != PLAIN:
-            return known
-    raise RequestError(f'Accept "{accept[:100]}" cannot be met; the answer can be {JSON}, {JSON_LINES} or {CSV}', 406)
+    try:
+        chosen = content_types.choose(accept, _ANSWER_TYPES)
+    except ClientError as error:
+        raise RequestError(str(error), 406) from None
+    if chosen is None:
+        allowed = f"{JSON}, {JSON_LINES} or {CSV}"
+        raise RequestError(f'Accept "{accept[:100]}" cannot be met; the answer can be {allowed}', 406)
+    return chosen.name
 
 
 def _unsupported(content_type: str, request_types: Sequence[str]) -> str:
@@ -238,11 +206,11 @@ def _sniff(body: bytes) -> str:
         try:
             _ANY.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return JSON_LINES if _are_json_lines(body) else PLAIN
+            return JSON_LINES if _are_json_lines(body) else TEXT
         return JSON
     if start == b'"' and _are_json_lines(body):
         return JSON_LINES
-    return PLAIN
+    return TEXT
 
 
 def _are_json_lines(body: bytes) -> bool:
