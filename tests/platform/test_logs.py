@@ -67,12 +67,17 @@ LINE = st.one_of(
 )
 
 
-@given(lines=st.lists(LINE, max_size=12), limit=st.integers(1, 4), rest=st.binary(max_size=5))
-def test_pages_forward_and_backward_give_the_same_lines(lines: list[bytes], limit: int, rest: bytes) -> None:
+@given(lines=st.lists(LINE, max_size=12), limit=st.integers(1, 4), rest=st.binary(max_size=5), ended=st.booleans())
+def test_pages_forward_and_backward_give_the_same_lines(
+    lines: list[bytes], limit: int, rest: bytes, ended: bool
+) -> None:
     with TemporaryDirectory() as folder:
-        stream = Stream("s", "g", Path(folder) / "log", 1000)
+        stream = Stream("s", Path(folder) / "log", 1000, ended)
         stream.file.write_bytes(b"".join(line + b"\n" for line in lines) + rest.replace(b"\n", b""))
         everything = list(logs._events(stream, 0, 1000))
+        whole = [*lines, rest.replace(b"\n", b"")] if ended else lines
+        texts = [line.rstrip(b"\r").decode("utf-8", "replace") for line in whole]
+        assert [event.message for event in everything] == [text for text in texts if text]
         times = [event.at_ms for event in everything]
         assert times == sorted(times)
         forward: list[Event] = []

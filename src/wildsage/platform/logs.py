@@ -20,6 +20,7 @@ from wildsage.platform.context import Context
 from wildsage.platform.errors import ServiceError
 from wildsage.platform.names import ACCOUNT, Kind
 from wildsage.platform.records import Record
+from wildsage.platform.states import SETTLED
 from wildsage.platform.store import Query
 
 HOST_STREAM = "algo-1"
@@ -37,10 +38,12 @@ _STAMP = re.compile(rb"\[(\d\d)/(\d\d)/(\d{4}) (\d\d):(\d\d):(\d\d) ")
 
 @dataclass(frozen=True)
 class Stream:
+    """ended: nothing more will be written, so that a last line without its end is whole, too."""
+
     name: str
-    group: str
     file: Path
     created_ms: int
+    ended: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,9 +132,9 @@ class Logs:
             record = self._context.store.get(Kind.ENDPOINT, name) if group.startswith(ENDPOINT_GROUP) else None
             if record is None:
                 raise _missing("log group", operation)
-            streams = [self._endpoint_stream(record, group)]
+            streams = [self._endpoint_stream(record)]
         else:
-            streams = [self._job_stream(record, group) for record in self._jobs(kind, prefix)]
+            streams = [self._job_stream(record) for record in self._jobs(kind, prefix)]
             if not streams and self._context.store.page(Query(kind, limit=1)) == ([], None):
                 raise _missing("log group", operation)
         return [stream for stream in streams if stream.name.startswith(prefix)]
@@ -156,17 +159,17 @@ class Logs:
             raise _missing("log stream", operation)
         return found[0]
 
-    def _job_stream(self, record: Record, group: str) -> Stream:
+    def _job_stream(self, record: Record) -> Stream:
         name = f"{record.name}/{HOST_STREAM}-{int(record.created_at)}"
-        return self._of(record, group, name)
+        return self._of(record, name)
 
-    def _endpoint_stream(self, record: Record, group: str) -> Stream:
+    def _endpoint_stream(self, record: Record) -> Stream:
         variant = record.request["ProductionVariant"]["VariantName"]
-        return self._of(record, group, f"{variant}/i-{record.id[:17]}")
+        return self._of(record, f"{variant}/i-{record.id[:17]}")
 
-    def _of(self, record: Record, group: str, name: str) -> Stream:
+    def _of(self, record: Record, name: str) -> Stream:
         folder = runs.folder_of(self._context.home, record.kind, record.name)
-        return Stream(name, group, folder / LOG, int(record.created_at * 1000))
+        return Stream(name, folder / LOG, int(record.created_at * 1000), record.status in SETTLED[record.kind])
 
 
 def _group(request: dict[str, Any], operation: str) -> str:
@@ -223,7 +226,7 @@ def _events(stream: Stream, offset: int, at_ms: int) -> Iterator[Event]:
     with file:
         file.seek(offset)
         for line in file:
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") and not stream.ended:
                 return  # it is still being written
             start, offset = offset, offset + len(line)
             at_ms = max(at_ms, _stamp(line) or 0)
