@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from wildsage.contract.errors import ClientError, InternalServerError, WildsageError
+from wildsage.contract.errors import ClientError, WildsageError
 from wildsage.engines.base import Cause, Phase, Specification, State
 from wildsage.platform import jobs, locks, runs, shapes
 from wildsage.platform.connections import Address, Connections
@@ -22,6 +22,7 @@ from wildsage.platform.names import Kind
 from wildsage.platform.records import Record
 from wildsage.platform.runs import Charge
 from wildsage.platform.states import Status
+from wildsage.platform.supervised import Supervised
 
 HOST = "127.0.0.1"
 WORKERS_VARIABLE = "SAGEMAKER_MODEL_SERVER_WORKERS"
@@ -30,16 +31,15 @@ GRACE_S = 30.0
 MOST_RESTARTS = 2  # a server that ended so often before it was in service is given up: it would go on so
 PING_TIMEOUT_S = 0.2
 _DELETE_WAIT_S = 5.0
-_LOCK_WAIT_S = 10.0
-_LEFTOVER_WAIT_S = GRACE_S + 5
 LIVE = (Status.CREATING, Status.IN_SERVICE, Status.SYSTEM_UPDATING)
 
 
-class Endpoints:
-    kind = Kind.ENDPOINT
+class Endpoints(Supervised):
+    kind: ClassVar[Kind] = Kind.ENDPOINT
 
     def __init__(self, context: Context, models: Models) -> None:
-        self.context, self._models = context, models
+        super().__init__(context)
+        self._models = models
 
     # --- configurations
 
@@ -180,12 +180,6 @@ class Endpoints:
         self.get(name, operation)
         return jobs.follow_lines(self.context, self.folder(name))
 
-    def folder(self, name: str) -> Path:
-        return runs.folder_of(self.context.home, self.kind, name)
-
-    def _lock(self, name: str) -> Path:
-        return runs.lock_of(self.context.home, self.kind, name)
-
     # --- what really runs
 
     def look(self, record: Record) -> Record | None:
@@ -268,44 +262,6 @@ class Endpoints:
                 prepare="wildsage.platform.hooks:open_model",
             )
         )
-
-    def _remove(self, record: Record, wait_s: float) -> bool:
-        """Stop the server, then remove folder and record, in this order. Returns whether it is done."""
-        folder = self.folder(record.name)
-        with locks.held(self._lock(record.name), wait_s=wait_s and _LOCK_WAIT_S) as held:
-            if not held:
-                return False
-            if runs.charge_id(folder) in (record.id, None):
-                with suppress(ClientError):  # nothing ever ran
-                    self.context.engine.stop(folder)
-                    if self.context.engine.wait(folder, timeout_s=wait_s).alive:
-                        return False
-                runs.remove(folder)
-            self.context.store.delete(record)
-            locks.discard(self._lock(record.name))
-            return True
-
-    def _new_folder(self, name: str) -> Path:
-        """An empty folder; what an earlier endpoint of this name has left is ended and removed."""
-        folder = self.folder(name)
-        if folder.exists():
-            with suppress(ClientError):  # nothing ever ran in it
-                self.context.engine.stop(folder, wait_s=_LEFTOVER_WAIT_S)
-                if self.context.engine.state(folder).alive:
-                    raise InternalServerError(f"{folder} has a server that does not end")
-            runs.remove(folder)
-        folder.mkdir(parents=True)
-        return folder
-
-    def _run_state(self, record: Record) -> State | None:
-        """The state of the endpoint's run; None if there is none, or the folder is of another record."""
-        folder = self.folder(record.name)
-        if runs.charge_id(folder) != record.id:
-            return None
-        try:
-            return self.context.engine.state(folder)
-        except ClientError:
-            return None
 
     def _change(self, record: Record, before: tuple[Status, ...], after: Status, **state: Any) -> Record | None:
         """Move the record on, if it is still this one and in one of the states `before`."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from wildsage.contract.errors import ClientError, WildsageError
-from wildsage.engines.base import Cause, Ending, Phase, Specification, State
+from wildsage.engines.base import Cause, Ending, Phase, Specification
 from wildsage.platform import locks, runs
 from wildsage.platform.context import Context
 from wildsage.platform.errors import ServiceError, invalid
@@ -31,22 +31,18 @@ from wildsage.platform.records import Record
 from wildsage.platform.runs import Charge, Mark, Outcome
 from wildsage.platform.states import SETTLED, Secondary, Status
 from wildsage.platform.store import Store
+from wildsage.platform.supervised import Supervised
 
 logger = logging.getLogger(__name__)
 
 _DELETE_WAIT_S = 10.0
-_LEFTOVER_WAIT_S = 30.0
 NEVER_STARTED = "InternalServerError: the process that created this job died before the job was started"
 
 
-class Jobs(ABC):
+class Jobs(Supervised, ABC):
     """The jobs of one kind. Subclasses say what runs, and how its end is settled."""
 
-    kind: ClassVar[Kind]
     program: ClassVar[str]  # what runs, in a sentence
-
-    def __init__(self, context: Context) -> None:
-        self.context = context
 
     @abstractmethod
     def lay_out(self, record: Record, folder: Path) -> Specification:
@@ -60,12 +56,6 @@ class Jobs(ABC):
     @abstractmethod
     def settle(charge: Charge, folder: Path, ending: Ending) -> Outcome:
         """Decide how a job ended: write its artifacts, and say what becomes of the record. May be called twice."""
-
-    def folder(self, name: str) -> Path:
-        return runs.folder_of(self.context.home, self.kind, name)
-
-    def _lock(self, name: str) -> Path:
-        return runs.lock_of(self.context.home, self.kind, name)
 
     def create(self, record: Record, request: Mapping[str, Any], more: Mapping[str, Any], operation: str) -> None:
         """Record the job and start it. Raises ServiceError for a name in use, and if it cannot be started."""
@@ -137,7 +127,7 @@ class Jobs(ABC):
         folder = self.folder(record.name)
         if (outcome := Outcome.read(folder, record.id)) is not None:
             return record_outcome(self.context.store, self.kind, record.name, outcome)
-        state = self._run_state(record, folder)
+        state = self._run_state(record)
         if state is not None and state.alive:
             if record.status is Status.STOPPING and state.phase not in (Phase.FINISHING, Phase.ENDED):
                 self.context.engine.stop(folder)
@@ -150,7 +140,7 @@ class Jobs(ABC):
         current = self.context.store.get(self.kind, record.name)
         if current is None or current.id != record.id or current.status in SETTLED[self.kind]:
             return current
-        state = self._run_state(current, folder)
+        state = self._run_state(current)
         if state is not None and state.alive:
             return current
         outcome = Outcome.read(folder, current.id)
@@ -199,41 +189,6 @@ class Jobs(ABC):
         if with_marks(record, marks) == record:
             return record
         return self.context.store.change(self.kind, record.name, reached)
-
-    def _run_state(self, record: Record, folder: Path) -> State | None:
-        """The state of the record's run; None if there is none, or the folder is of another record."""
-        if runs.charge_id(folder) != record.id:
-            return None
-        try:
-            return self.context.engine.state(folder)
-        except ClientError:
-            return None
-
-    def _new_folder(self, name: str) -> Path:
-        """An empty folder; what an earlier job of this name has left is ended and removed."""
-        folder = self.folder(name)
-        if folder.exists():
-            with suppress(ClientError):  # nothing ever ran in it
-                self.context.engine.stop(folder, wait_s=_LEFTOVER_WAIT_S)
-            runs.remove(folder)
-        folder.mkdir(parents=True)
-        return folder
-
-    def _remove(self, record: Record, wait_s: float) -> bool:
-        """Remove folder and record, in this order. Returns whether it is done; others may be at it."""
-        folder = self.folder(record.name)
-        with locks.held(self._lock(record.name), wait_s=wait_s) as held:
-            if not held:
-                return False
-            if runs.charge_id(folder) in (record.id, None):
-                # The outcome is there before the supervisor's last write, which must not meet a later job's folder.
-                with suppress(ClientError):
-                    if self.context.engine.wait(folder, timeout_s=wait_s).alive:
-                        return False
-                runs.remove(folder)
-            self.context.store.delete(record)
-            locks.discard(self._lock(record.name))
-            return True
 
 
 def finished(charge: Charge, folder: Path, ending: Ending, settle: Any) -> Outcome:
