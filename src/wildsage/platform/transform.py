@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 
+from wildsage.contract import log
 from wildsage.contract.errors import ClientError, DataError, InternalServerError, WildsageError
 from wildsage.contract.failure import EXIT_FAILURE, EXIT_OK, failure_text, write_failure
 from wildsage.contract.files import beside_name, new_file
@@ -323,7 +324,7 @@ def _environment(request: Mapping[str, Any], model: Mapping[str, str]) -> dict[s
 
 def main() -> NoReturn:
     """Run the job of the folder named on the command line."""
-    logging.basicConfig(level=logging.INFO, format="[%(asctime)s %(levelname)s] %(message)s", stream=sys.stdout)
+    log.configure(sys.stdout)
     # The outputs that are half written must not stay.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILURE))
     folder = Path(sys.argv[1])

@@ -95,7 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the event loop takes it over
     first = launch.zygote(options.model, options.algorithm)
 
-    from wildsage.runtime import log, server
+    from wildsage.contract import log
+    from wildsage.runtime import server
 
     log.configure()
     return server.run(first, listener, options, begun)

@@ -16,6 +16,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from wildsage.contract.log import configure as configure_log
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
@@ -31,10 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The form of the built-ins' own logs, which tools that read them know.
-LOG_FORMAT = "[%(asctime)s %(levelname)s %(thread)d] %(message)s"
-LOG_TIME = "%m/%d/%Y %H:%M:%S"
-
 # Instance types with a GPU; on a machine that has one, "local" asks for the processor all the same.
 GPU_INSTANCES = ("local_gpu", "ml.p", "ml.g")
 
@@ -44,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m wildsage.runtime.train", description="Run one training job.")
     parser.add_argument("--algorithm", required=True, metavar="NAME", help="an algorithm's name or alias")
     name = parser.parse_args(argv).algorithm
-    start_log()
+    configure_log(sys.stdout, who="thread")
     log.info("Starting training of %s", name)
     # A crash in native code leaves at least a traceback.
     faulthandler.enable()
@@ -55,15 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = Event()
     with stop_on_signal(stop):
         return run(name, Layout.from_environment(), stop)
-
-
-def start_log() -> None:
-    """Log to standard output, each line at once."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter(LOG_FORMAT, LOG_TIME))
-    text = os.environ.get("SAGEMAKER_CONTAINER_LOG_LEVEL", "")
-    level = int(text) if text.isdecimal() else logging.INFO
-    logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 def run(name: str, layout: Layout, stop: Event) -> int:

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from wildsage.contract import log
 from wildsage.contract.errors import ClientError
-from wildsage.runtime import frames, loader, log, negotiation
+from wildsage.runtime import frames, loader, negotiation
 
 if TYPE_CHECKING:
     from wildsage.algorithms.base import Model

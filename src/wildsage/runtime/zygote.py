@@ -23,8 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wildsage.contract import log
 from wildsage.contract.errors import ClientError
-from wildsage.runtime import log
 
 if TYPE_CHECKING:
     from wildsage.algorithms.base import Model
