@@ -19,7 +19,7 @@ import pytest
 from tests.engines.conftest import kill_supervisor, python
 from tests.waiting import until
 from wildsage.contract.errors import ClientError
-from wildsage.engines import processes, run_folder
+from wildsage.engines import local, processes, run_folder
 from wildsage.engines.base import Cause, Ending, Phase, Specification
 from wildsage.engines.local import LocalEngine, last_log_lines, read_specification
 
@@ -686,3 +686,15 @@ def _small_control_group(name: str, limit_bytes: int) -> Path:
                 continue
             return group
     pytest.skip("no control group with a memory limit can be made here")
+
+
+def test_a_forked_child_can_wait_although_its_parent_was_about_to(tmp_path: Path) -> None:
+    with local._waiting_guard:
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.alarm(60)
+                os._exit(0 if local._freed(tmp_path).wait(30) else 2)
+            finally:
+                os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
