@@ -47,8 +47,7 @@ BEYOND_CONTRACT: dict[str, list[dict[str, Any]]] = {
             "type": "enum",
             "required": False,
             "default": "auto",
-            "choices": ["ns", "hs", "softmax"],
-            "special_values": ["auto"],
+            "choices": ["ns", "hs", "softmax", "auto"],
             "meaning": "what is learnt from: ns (negative sampling) or hs (hierarchical softmax) for word vectors, "
             "softmax for supervised; auto is ns for word vectors",
             "beyond_contract": True,
