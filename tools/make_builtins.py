@@ -58,7 +58,7 @@ BEYOND_CONTRACT: dict[str, list[dict[str, Any]]] = {
             "required": False,
             "default": False,
             "applies_to": ["batch_skipgram", "skipgram", "cbow"],
-            "meaning": "the same model each time, with the same seed and number of threads; slower with several threads",
+            "meaning": "the same model each time, with one seed and number of threads; slower with several threads",
             "beyond_contract": True,
         },
         {

@@ -96,7 +96,7 @@ class BlazingTextHyperparameters(Hyperparameters):
     )
     deterministic: bool = Field(
         False,
-        description="the same model each time, with the same seed and number of threads; slower with several threads",
+        description="the same model each time, with one seed and number of threads; slower with several threads",
         json_schema_extra=_for(*WORD_VECTOR_MODES, ours=True),
     )
     cbow_mean_gradient: bool = Field(
