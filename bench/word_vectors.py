@@ -5,8 +5,8 @@
 Peers are the fastText package (fasttext-numpy2, in this environment) and gensim (corpus_file), in the environment of
 PYTHON: python -m venv ENV && ENV/bin/pip install gensim. All three get the same text, dimensions, window 5, 5
 negatives, subsampling at 1e-4, minimum count 5, rate, epochs, threads and seeds, a process each, in turn: a round is
-one seed. Seconds are from the text file to a trained model in memory, kernels loaded; ratios are of pairs of a round,
-by wall time and by processor time, which says more on a busy machine. Qualities are the mean and spread over seeds:
+one seed. Seconds are from the text file to a trained model in memory, kernels loaded; ratios are of a round's pairs, by
+wall time and by processor time, which says more on a busy machine. Qualities are the mean and spread over seeds:
 Spearman's correlation on WordSimilarity-353, MEN and SimLex-999, and the share of analogies that are right among the
 30,000 commonest words.
 The text and the sets lie in WILDSAGE_DATA, or in ../shared/data beside the checkout.

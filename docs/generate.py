@@ -21,7 +21,8 @@ def cli_page() -> str:
     group: Any = typer.main.get_command(app)
     parts = ["# Commands", NOTE, _help(group)[0]]
     rows = [
-        f"| [`{name}`](#wildsage-{name.replace(' ', '-')}) | {_help(command)[0].splitlines()[0]} |" for name, command in _commands(group)
+        f"| [`{name}`](#wildsage-{name.replace(' ', '-')}) | {_help(command)[0].splitlines()[0]} |"
+        for name, command in _commands(group)
     ]
     parts.append("\n".join(["| command | what it does |", "|---|---|", *rows]))
     for name, command in _commands(group):

@@ -47,7 +47,8 @@ BEYOND_CONTRACT: dict[str, list[dict[str, Any]]] = {
             "type": "enum",
             "required": False,
             "default": "auto",
-            "choices": ["ns", "hs", "softmax", "auto"],
+            "choices": ["ns", "hs", "softmax"],
+            "special_values": ["auto"],
             "meaning": "what is learnt from: ns (negative sampling) or hs (hierarchical softmax) for word vectors, "
             "softmax for supervised; auto is ns for word vectors",
             "beyond_contract": True,
@@ -58,7 +59,8 @@ BEYOND_CONTRACT: dict[str, list[dict[str, Any]]] = {
             "required": False,
             "default": False,
             "applies_to": ["batch_skipgram", "skipgram", "cbow"],
-            "meaning": "the same model each time, with one seed and number of threads; slower with several threads",
+            "meaning": "the same model each time, with the same seed and number of threads; "
+            "slower with several threads",
             "beyond_contract": True,
         },
         {

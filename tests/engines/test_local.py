@@ -340,6 +340,12 @@ def test_the_time_limit(engine: LocalEngine, specify: Specify) -> None:
     assert engine.wait(specification.folder).ending == Ending(Cause.MAX_RUNTIME, signal=signal.SIGTERM)
 
 
+def test_a_time_limit_beyond_what_the_system_can_sleep(engine: LocalEngine, specify: Specify) -> None:
+    specification = specify("print('up')", max_runtime_s=1e15)
+    engine.start(specification)
+    assert engine.wait(specification.folder).ending == Ending(Cause.EXITED, exit_code=0)
+
+
 @pytest.mark.parametrize("way", ["by itself", "stop", "killed"])
 def test_no_process_is_left_after_the_end(engine: LocalEngine, specify: Specify, way: str) -> None:
     script = FORKS + ("" if way == "by itself" else "time.sleep(60)")

@@ -341,3 +341,22 @@ def test_a_newer_database_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(ClientError, match=r"schema 9999.*newer"):
         store.names(Kind.MODEL)
+
+
+@pytest.mark.parametrize("home", ["file", "file/below", "no/" + "long" * 80])
+def test_a_home_that_cannot_be_is_told_with_what_is_wrong_with_it(tmp_path: Path, home: str) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(ClientError, match=r"cannot be the home folder.*WILDSAGE_HOME"):
+        Store(tmp_path / home).names(Kind.MODEL)
+
+
+def test_a_database_url_that_is_none_is_refused_without_its_password(tmp_path: Path) -> None:
+    with pytest.raises(ClientError, match="the form sqlite:////") as refused:
+        Store(tmp_path, "garbage:secret").names(Kind.MODEL)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_database_whose_driver_is_missing_names_the_package(tmp_path: Path) -> None:
+    with pytest.raises(ClientError, match=r"needs the package \w+: pip install") as refused:
+        Store(tmp_path, "mssql+pymssql://me:secret@127.0.0.1/x").names(Kind.MODEL)
+    assert "secret" not in str(refused.value)

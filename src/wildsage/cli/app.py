@@ -77,6 +77,8 @@ def run() -> None:
         # The reader of our output has gone, as `head` does; stdout must not fail once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_ERROR)
+    except OSError as error:  # a disk or a folder of the user's; what it is called says more than where we were
+        _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
     finally:
         clients.close()
 

@@ -6,7 +6,7 @@ import io
 import json as jsonlib
 import subprocess
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -250,11 +250,14 @@ def delete(
       wildsage delete endpoint reviews
       wildsage delete job JOB
     """
+    from wildsage.platform.errors import ServiceError
+
     platform = clients.platform()
     if kind is Kind.ENDPOINT:
         config = platform.describe_endpoint(EndpointName=name)["EndpointConfigName"]
         platform.delete_endpoint(EndpointName=name)
-        platform.delete_endpoint_config(EndpointConfigName=config)
+        with suppress(ServiceError):  # it may be gone already, and nobody asked for it by name
+            platform.delete_endpoint_config(EndpointConfigName=config)
     elif kind is Kind.MODEL:
         platform.delete_model(ModelName=name)
     else:
@@ -271,13 +274,15 @@ def _is_file(text: str) -> bool:
 
 def _model_of(platform: Platform, name: str, algorithm: str) -> tuple[str, str]:
     """Where the model of a file, a job or a model record lies, and the image of its algorithm."""
+    from wildsage.platform.errors import ServiceError
+
     if _is_file(name):
         from wildsage.contract import builtins
 
         return name, builtins.resolve(algorithm)
     try:
         job = platform.describe_training_job(TrainingJobName=name)
-    except ClientError:
+    except ServiceError:
         pass
     else:
         file = job.get("ModelArtifacts", {}).get("S3ModelArtifacts")
@@ -286,7 +291,7 @@ def _model_of(platform: Platform, name: str, algorithm: str) -> tuple[str, str]:
         return str(file), str(job["AlgorithmSpecification"]["TrainingImage"])
     try:
         container = platform.describe_model(ModelName=name)["PrimaryContainer"]
-    except ClientError:
+    except ServiceError:
         raise ClientError(
             f'there is no file, job or model "{name}"; list what there is with `wildsage models`'
         ) from None
@@ -303,10 +308,12 @@ def open_model(platform: Platform, name: str) -> Path:
 
 def _ask(platform: Platform, target: str, body: bytes, content_type: str, accept: str) -> bytes:
     """The answer of an endpoint, or of a model file that a process of its own opens."""
+    from wildsage.platform.errors import ServiceError
+
     if not _is_file(target):
         try:
             platform.describe_endpoint(EndpointName=target)
-        except ClientError:
+        except ServiceError:
             pass
         else:
             said = platform.runtime.invoke_endpoint(

@@ -35,6 +35,7 @@ RESTART_DELAYS_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 HEALTHY_S = 60.0  # a command that ran this long starts again from the first delay
 QUICK_S = 5.0  # one that ended sooner than this failed quickly
 QUICK_FAILURES = 5  # so many in a row and the server is given up
+LONGEST_SLEEP_S = 86_400.0
 COURTESY_S = 1.0  # for what a command leaves behind when it ends by itself: SIGTERM, then this long until SIGKILL
 BACKLOG = 4096  # connections that wait while a server is started again; the kernel caps it (net.core.somaxconn)
 WAKE_SIGNAL = signal.SIGUSR1
@@ -99,8 +100,10 @@ class Supervisor:
         return None
 
     def _sleep(self, timeout_s: float | None) -> None:
-        """Sleep until a signal or for timeout_s."""
-        select.select([self._wake_read], [], [], None if timeout_s is None else max(0.0, timeout_s))
+        """Sleep until a signal or for timeout_s, or a day: whoever calls looks again, and select() has a limit."""
+        select.select(
+            [self._wake_read], [], [], None if timeout_s is None else min(max(0.0, timeout_s), LONGEST_SLEEP_S)
+        )
         with contextlib.suppress(BlockingIOError):
             while os.read(self._wake_read, 4096):
                 pass

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, create_engine, delete, event, func, insert, or_, select, text, update
 from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from wildsage.contract.errors import ClientError, InternalServerError
 from wildsage.platform import locks
@@ -211,6 +212,8 @@ class Store:
             raise
         except DBAPIError as error:
             raise InternalServerError(f"{_plain(self.url)}: {error.orig}") from error
+        except sqlite3.Error as error:  # of a statement that SQLAlchemy did not run
+            raise InternalServerError(f"{_plain(self.url)}: {error}") from error
 
     def _opened(self) -> Engine:
         with self._guard:
@@ -223,6 +226,12 @@ class Store:
                 engine = _engine(self.url)
                 try:
                     _ready(engine, self._home, self.url)
+                except OSError as error:
+                    engine.dispose()
+                    raise ClientError(
+                        f"{self._home} cannot be the home folder: {error.strerror} ({error.filename}); "
+                        "set WILDSAGE_HOME to a folder that can be written to"
+                    ) from error
                 except BaseException:
                     engine.dispose()
                     raise
@@ -267,9 +276,17 @@ def _plain(url: str) -> str:
 
 
 def _engine(url: str) -> Engine:
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url)
+    try:
+        if make_url(url).get_backend_name() != "sqlite":
+            return create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url)
+    except ArgumentError as error:  # its text may hold the password
+        raise ClientError(
+            "the database's URL cannot be read: it has the form sqlite:////folder/file.db or "
+            "postgresql+psycopg://user:password@host/database"
+        ) from error
+    except ImportError as error:
+        raise ClientError(f"{_plain(url)} needs the package {error.name}: pip install {error.name}") from error
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: Any) -> None:

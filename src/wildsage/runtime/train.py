@@ -78,7 +78,8 @@ def run(name: str, layout: Layout, stop: Event) -> int:
         write_success(layout.success)
         return EXIT_OK
     except (Exception, SystemExit) as error:  # an algorithm that calls exit has failed, too
-        reason = failure_text(error)
+        # A user knows the file as train/part-3.csv; where this job keeps it is of no use.
+        reason = failure_text(error).replace(f"{layout.input / 'data'}/", "")
         if stop.is_set() and isinstance(error, ClientError):
             # Stopped too soon for a model: what was asked for has happened.
             log.info("Stopped without a model: %s", error)

@@ -33,7 +33,11 @@ def answer(model: Path, action: str, arguments: Sequence[str], count: int) -> An
         target = Path(arguments[0])
         vectors.export(target)
         return {"file": str(target), "words": len(vectors.words), "dim": vectors.dim, "bytes": target.stat().st_size}
-    found = vectors.nearest(arguments[0], count) if action == "nearest" else vectors.analogy(*arguments[:3], count)
+    if action == "nearest":
+        found = vectors.nearest(arguments[0], count)
+    else:
+        a, b, c = arguments
+        found = vectors.analogy(a, b, c, count)
     return [{"word": word, "cosine": cosine} for word, cosine in found]
 
 

@@ -190,10 +190,23 @@ def test_lloyd_lowers_the_error_and_leaves_no_centroid_empty() -> None:
     encode(points, centroids, scratch, codes)
     errors = [float(plain(points, centroids).sum())]
     for _ in range(10):
-        lloyd(points, centroids, scratch, codes, 2)
+        lloyd(points, np.ones(4000, np.float32), centroids, scratch, codes, 2)
         errors.append(float(plain(points, centroids).sum()))
     assert errors[-1] < 0.3 * errors[0]
     assert np.bincount(codes, minlength=256).min() > 0
+
+
+def test_heavy_points_pull_their_centroids() -> None:
+    rng = np.random.default_rng(2)
+    points = rng.normal(size=(2, 4000)).astype(np.float32)
+    weights = np.where(points[0] > 1, 100, 0.01).astype(np.float32)
+    errors = []
+    for some in (weights, np.ones(4000, np.float32)):
+        centroids, codes, scratch = points[:, :256].copy(), np.zeros(4000, np.uint8), Scratch.of(2)
+        encode(points, centroids, scratch, codes)
+        lloyd(points, some, centroids, scratch, codes, 50)
+        errors.append(float((plain(points, centroids) * weights).sum()))
+    assert errors[0] < errors[1]
 
 
 def test_more_parts_are_nearer() -> None:

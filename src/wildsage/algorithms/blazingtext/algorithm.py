@@ -10,22 +10,27 @@ import tarfile
 import tempfile
 import zlib
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wildsage.algorithms.base import Algorithm, MemoryEstimate
 from wildsage.algorithms.blazingtext.fasttext_file import CBOW, SKIP_GRAM, FastTextSettings
 from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
+from wildsage.algorithms.blazingtext.memory import memory_advice, table_bytes
 from wildsage.algorithms.blazingtext.model import TextClassifier
 from wildsage.algorithms.blazingtext.word_model import WordVectors
 from wildsage.contract.channels import InputMode
 from wildsage.contract.errors import ClientError, DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wildsage.algorithms.context import TrainingContext
     from wildsage.contract.channels import Channel
 
-SAMPLE = 1 << 16  # bytes of each file that an estimate looks at
+SAMPLE = 1 << 18  # bytes of each file that an estimate looks at
+COUNTED_ORDER = 4  # the longest n-grams that an estimate counts
 GZIP_RATIO = 4  # text gains about three times
 COMPILE_SECONDS = 10
 SOFTMAX = 3  # FastTextSettings.loss
@@ -42,34 +47,25 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
     optional_channels = ("validation", "model", "evaluation")
 
     def estimate_memory(self, context: TrainingContext[BlazingTextHyperparameters]) -> MemoryEstimate:
-        """For a classifier a bound: that no two n-grams are equal is assumed, until every bucket has a row.
+        """The peak, with the number of distinct words and n-grams extrapolated from the head of the text.
 
-        For word vectors, the vocabulary is estimated from samples of the text; training checks again once it is known.
+        Once the text is read they are known: training refuses then what this let pass.
         """
         parameters = context.hyperparameters
         if parameters.mode != "supervised":
             return _words_estimate(context)
-        size, tokens = 0, 0
+        text = Extent()
         for name in ("train", "validation"):
             if name in context.channels:
-                channel_size, channel_tokens = _measure(context.channels[name])
-                size, tokens = size + channel_size, tokens + channel_tokens
-        ngrams = parameters.word_ngrams
-        features = tokens * ngrams
-        buckets = parameters.buckets if ngrams > 1 else 0
-        words = tokens // max(1, parameters.min_count)
-        rows = min(features, words + buckets)
-        width = -(-parameters.vector_dim // 16) * 16
-        table = 4 * rows * width
-        text = size + 4 * tokens  # mapped, and as numbers
-        training = 8 * features + 8 * (words + buckets) + table * (2 if parameters.early_stopping else 1)
-        model = table + 4 * rows * parameters.vector_dim
-        peak = BASE_BYTES + max(text + 8 * features, training, model)
-        advice = (
-            f"lower vector_dim (now {parameters.vector_dim}), word_ngrams (now {ngrams}) or buckets "
-            f"(now {parameters.buckets:,}), raise min_count (now {parameters.min_count}), or give less text"
-        )
-        return MemoryEstimate(peak, advice)
+                text = text + _measure(context.channels[name], parameters.word_ngrams)
+        words = min(text.words, text.tokens // max(1, parameters.min_count))
+        buckets = parameters.buckets if parameters.word_ngrams > 1 else 0
+        rows = words + min(buckets, text.ngrams)
+        features = text.tokens * parameters.word_ngrams
+        numbers = text.bytes + 4 * text.tokens  # the text, mapped, and its token ids
+        training = 8 * features + 8 * (words + buckets) + table_bytes(parameters, rows)
+        peak = BASE_BYTES + max(numbers + 8 * features, training, table_bytes(parameters, rows, copies=2))
+        return MemoryEstimate(peak, memory_advice(parameters))
 
     def train(self, context: TrainingContext[BlazingTextHyperparameters]) -> TextClassifier | WordVectors:
         """Train a text classifier or word vectors, from the checkpoint if there is one.
@@ -309,38 +305,66 @@ def _unpack_model(archive: Path, folder: Path, names: tuple[str, ...]) -> None:
 
 
 def _words_estimate(context: TrainingContext[BlazingTextHyperparameters]) -> MemoryEstimate:
-    """Heaps' law, fitted to samples of the text, for the distinct words; 20 n-grams each with subwords."""
+    """As estimate_memory, for word vectors; with subwords a word has 20 n-grams of its own."""
     from wildsage.algorithms.blazingtext.word_vectors import advice, table_bytes
 
-    parameters, channel = context.hyperparameters, context.channels["train"]
-    size, sample = 0, b""
-    if channel.input_mode is not InputMode.PIPE:
-        for file in channel.files():
-            file_size, head = _head(file)
-            size, sample = size + file_size, sample + head
-    found = sample.split()
-    tokens = int(size / max(1, len(sample)) * (len(found) + sample.count(b"\n")) * 1.1)
-    distinct, half = len(set(found)), len(set(found[: len(found) // 2]))
-    growth = math.log2(distinct / half) if half else 1.0
-    words = min(int(distinct * max(1.0, tokens / max(1, len(found))) ** growth), tokens)
-    kept = min(words, tokens // max(1, parameters.min_count))
+    parameters = context.hyperparameters
+    text = _measure(context.channels["train"], 1)
+    words = min(text.words, text.tokens)
+    kept = min(words, text.tokens // max(1, parameters.min_count))
     buckets = min(parameters.buckets, 20 * kept) if parameters.makes_subwords else 0
-    training = 4 * tokens + table_bytes(parameters, kept, buckets, context.threads)
-    peak = BASE_BYTES + max(size + 8 * tokens + 100 * words, training)
+    training = 4 * text.tokens + table_bytes(parameters, kept, buckets, context.threads)
+    peak = BASE_BYTES + max(text.bytes + 8 * text.tokens + 100 * words, training)
     return MemoryEstimate(peak, advice(parameters))
 
 
-def _measure(channel: Channel) -> tuple[int, int]:
-    """(bytes of text, tokens) of a channel, the latter from the head of each file; nothing is known of a pipe."""
+@dataclass(frozen=True)
+class Extent:
+    """How much text there is: bytes, tokens, and distinct words and n-grams, the latter two extrapolated."""
+
+    bytes: int = 0
+    tokens: int = 0
+    words: int = 0
+    ngrams: int = 0
+
+    def __add__(self, other: Extent) -> Extent:
+        return Extent(
+            self.bytes + other.bytes,
+            self.tokens + other.tokens,
+            self.words + other.words,
+            self.ngrams + other.ngrams,
+        )
+
+
+def _measure(channel: Channel, order: int) -> Extent:
+    """A channel's extent, from the head of each file; nothing is known of a pipe. order: the longest n-gram."""
     if channel.input_mode is InputMode.PIPE:
-        return 0, 0
-    size, tokens = 0, 0
-    for file in channel.files():
+        return Extent()
+    files = channel.files()
+    size, tokens, sample = 0, 0, list[bytes]()
+    for file in files:
         file_size, head = _head(file)
         size += file_size
         if head:
             tokens += int(file_size / len(head) * (len(head.split()) + head.count(b"\n")) * 1.1)
-    return size, tokens
+            sample += head[: max(1024, SAMPLE // len(files))].split()
+    words = _distinct(sample, tokens)
+    ngrams = sum(
+        _distinct(list(zip(*(sample[k:] for k in range(n)), strict=False)), tokens) for n in range(2, order + 1)
+    )
+    return Extent(size, tokens, words, ngrams)
+
+
+def _distinct(sample: Sequence[object], total: int) -> int:
+    """How many distinct items `total` of them have, by Heaps' law (K n^b) through half of the sample and all of it.
+
+    Its exponent falls as text grows, so that this is rather too many.
+    """
+    if not sample:
+        return 0
+    half, whole = len(set(sample[: len(sample) // 2])), len(set(sample))
+    exponent = min(1.0, max(0.4, math.log2(whole / half))) if half else 1.0
+    return math.ceil(whole * math.pow(max(1.0, total / len(sample)), exponent))
 
 
 def _head(file: Path) -> tuple[int, bytes]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from wildsage.contract.hyperparameters import Hyperparameters
+from wildsage.contract.hyperparameters import Auto, Hyperparameters
 
 WORD_VECTOR_MODES = ("batch_skipgram", "skipgram", "cbow")
 LARGEST = 2**31 - 1
@@ -88,7 +88,7 @@ class BlazingTextHyperparameters(Hyperparameters):
         json_schema_extra={"beyond_contract": True},
     )
 
-    loss: Literal["ns", "hs", "softmax", "auto"] = Field(
+    loss: Literal["ns", "hs", "softmax"] | Auto = Field(
         "auto",
         description="what is learnt from: ns (negative sampling) or hs (hierarchical softmax) for word vectors, "
         "softmax for supervised; auto is ns for word vectors",
@@ -96,7 +96,7 @@ class BlazingTextHyperparameters(Hyperparameters):
     )
     deterministic: bool = Field(
         False,
-        description="the same model each time, with one seed and number of threads; slower with several threads",
+        description="the same model each time, with the same seed and number of threads; slower with several threads",
         json_schema_extra=_for(*WORD_VECTOR_MODES, ours=True),
     )
     cbow_mean_gradient: bool = Field(

@@ -80,8 +80,6 @@ class TextClassifier(Model):
             tables.centroids,
             self._tree,
             tables.orders,
-            tables.eos,
-            settings.loss,
         )
 
     @classmethod

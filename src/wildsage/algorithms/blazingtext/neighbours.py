@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from wildsage.algorithms.blazingtext.kernels.neighbours import QUERIES, invert_norms, scan
+from wildsage.algorithms.blazingtext.kernels.neighbours import invert_norms, scan
 from wildsage.algorithms.vector import aligned, padded
 
 if TYPE_CHECKING:
@@ -40,19 +40,18 @@ class Neighbours:
         than k rows, id is -1 and cosine -inf.
         """
         asked, width, k = queries.shape[0], padded(self.dim), max(1, k)
-        rounded = -(-asked // QUERIES) * QUERIES
-        table = aligned(rounded * width)
+        table = aligned(asked * width)
         norms = np.linalg.norm(queries, axis=1, keepdims=True)
-        table.reshape(rounded, width)[:asked, : self.dim] = queries / np.where(norms > 0, norms, 1)
+        table.reshape(asked, width)[:, : self.dim] = queries / np.where(norms > 0, norms, 1)
 
         def search(begin: int, end: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-            ids, scores = np.full((rounded, k), -1, np.int64), np.full((rounded, k), -np.inf, np.float32)
+            ids, scores = np.full((asked, k), -1, np.int64), np.full((asked, k), -np.inf, np.float32)
             scan(self._bytes, self._inverses, table, width, self.dim, begin, end, ids, scores)
             return ids, scores
 
         found = self._in_parts(search)
-        ids = np.concatenate([part[0] for part in found], axis=1)[:asked]
-        scores = np.concatenate([part[1] for part in found], axis=1)[:asked]
+        ids = np.concatenate([part[0] for part in found], axis=1)
+        scores = np.concatenate([part[1] for part in found], axis=1)
         # Parts are in order of id, so a stable sort keeps that order among equals.
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)

@@ -138,15 +138,21 @@ def quantize_rows(
     exact_zero: a row of zeros stays one, for a centroid's exactness: n-grams that were never seen must not add noise.
     """
     count, dim = rows.shape
-    inverses, norm_codes, norms = np.ones(count, np.float32), np.empty(0, np.uint8), np.empty(0, np.float32)
+    inverses, weights = np.ones(count, np.float32), np.ones(count, np.float32)
+    norm_codes, norms = np.empty(0, np.uint8), np.empty(0, np.float32)
     if qnorm:
         lengths = _norms(rows)
-        inverses = np.where(lengths > 0, 1 / np.where(lengths > 0, lengths, 1), 1).astype(np.float32)
-        norm_codes, centroids = _quantize_part(lengths[:, None], 0, 1, np.ones(count, np.float32), seed, exact_zero)
+        norm_codes, centroids = _quantize_part(lengths[:, None], 0, 1, inverses, weights, seed, exact_zero)
         norms = centroids[0]
+        inverses = np.where(lengths > 0, 1 / np.where(lengths > 0, lengths, 1), 1).astype(np.float32)
+        # A direction's error counts as much as its row is long, squared; unweighted, long rows came out less exact.
+        weights = lengths**2 if lengths.any() else weights
     starts = range(0, dim, dsub)
     zero = exact_zero and not qnorm
-    jobs = [pool.submit(_quantize_part, rows, at, min(dsub, dim - at), inverses, seed + 1 + at, zero) for at in starts]
+    jobs = [
+        pool.submit(_quantize_part, rows, at, min(dsub, dim - at), inverses, weights, seed + 1 + at, zero)
+        for at in starts
+    ]
     codes, found = np.empty((count, len(starts)), np.uint8), []
     for part, job in enumerate(jobs):
         codes[:, part], centroids = job.result()
@@ -155,24 +161,45 @@ def quantize_rows(
 
 
 def _quantize_part(
-    rows: NDArray[np.float32], first: int, columns: int, inverses: NDArray[np.float32], seed: int, exact_zero: bool
+    rows: NDArray[np.float32],
+    first: int,
+    columns: int,
+    inverses: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    seed: int,
+    exact_zero: bool,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Codes, uint8 (n,), and centroids, float32 (columns, 256), of some columns of rows, each row times its inverse."""
+    """Codes, uint8 (n,), and centroids, float32 (columns, 256), of some columns of rows, each row times its inverse.
+
+    weights: float32 (n,), what an error in a row counts.
+    """
     count, generator, scratch = rows.shape[0], np.random.default_rng(seed), Scratch.of(columns)
-    sample = generator.permutation(count)[:POINTS]
+    if count <= POINTS:
+        sample = generator.permutation(count)
+        sample_weights = weights[sample]
+    else:  # what counts more is drawn more often instead
+        shares = np.cumsum(weights, dtype=np.float64)
+        sample = np.searchsorted(shares, generator.random(POINTS) * shares[-1], side="right").clip(max=count - 1)
+        sample_weights = np.ones(POINTS, np.float32)
     points = np.empty((columns, sample.size), np.float32)
     gather_columns(rows, sample, first, inverses[sample], points)
     # Different points to begin with: equal centroids would stay equal. Fewer than 256 are each their own centroid.
-    distinct = np.unique(points[:, : 8 * CENTROIDS], axis=1)
+    distinct, places = np.unique(points[:, : 8 * CENTROIDS], axis=1, return_index=True)
     if distinct.shape[1] <= CENTROIDS:
-        distinct = np.unique(points, axis=1)
-    start = distinct[:, generator.permutation(distinct.shape[1])[:CENTROIDS]]
+        distinct, places = np.unique(points, axis=1, return_index=True)
+    some = min(CENTROIDS, distinct.shape[1])
+    if columns == 1:  # they are in order, so every so manieth
+        chosen = np.linspace(0, distinct.shape[1] - 1, some).round().astype(np.int64)
+    else:  # the heavy ones rather; the light ones not never
+        shares = sample_weights[places].astype(np.float64)
+        shares += 0.01 * shares.mean() + 1e-30
+        chosen = generator.choice(distinct.shape[1], some, replace=False, p=shares / shares.sum())
     centroids = np.zeros((columns, CENTROIDS), np.float32)
-    centroids[:, : start.shape[1]] = start
+    centroids[:, :some] = distinct[:, chosen]
     if distinct.shape[1] > CENTROIDS:
         codes = np.zeros(sample.size, np.uint8)
         encode(points, centroids, scratch, codes)
-        lloyd(points, centroids, scratch, codes, ROUNDS)
+        lloyd(points, sample_weights, centroids, scratch, codes, ROUNDS)
     if exact_zero:
         centroids[:, np.argmin((centroids**2).sum(axis=0))] = 0
     every = np.zeros(count, np.uint8)

@@ -33,6 +33,7 @@ from wildsage.algorithms.blazingtext.kernels.supervised import (
     place_rows,
     train_lines,
 )
+from wildsage.algorithms.blazingtext.memory import check_rows
 from wildsage.algorithms.blazingtext.training import Checkpoint, Clock, random_states, run_watched, tell_progress
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
 from wildsage.algorithms.vector import aligned, padded
@@ -378,6 +379,7 @@ def _train(
         marks = [zlib.adler32(made.features.data), zlib.adler32(made.labels.data), zlib.adler32(made.starts.data)]
         threads = max(1, min(threads, made.lines // LINES_PER_THREAD))
         numbering = number(made, shape, threads, pool, stop, merge=earlier is None)
+        check_rows(parameters, numbering.rows, context.memory_bytes)
         parts = compact(made, numbering, threads, pool)
         check(stop)
         validation: list[Lines] = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wildsage.algorithms.blazingtext.fasttext_file import CENTROIDS, QuantisedRows
-from wildsage.algorithms.blazingtext.kernels.predict import Dictionary, index_entries
+from wildsage.algorithms.blazingtext.kernels.predict import END, Dictionary, index_entries
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,6 @@ class Tables:
 
     slots: NDArray[np.uint64]
     entries: NDArray[np.uint8]
-    eos: int
     word_bytes: NDArray[np.uint8]
     bucket_bytes: NDArray[np.uint8]
     bucket_at: NDArray[np.int32]
@@ -50,11 +49,12 @@ class Tables:
             settings.dim,
             words.dsub if isinstance(words, QuantisedRows) else 0,
             output.dsub if isinstance(output, QuantisedRows) else 0,
+            settings.loss,
+            int(eos),
         ]
         return cls(
             slots,
             file.entries,
-            int(eos),
             as_bytes(words),
             as_bytes(buckets),
             bucket_at,
@@ -65,7 +65,7 @@ class Tables:
 
     @property
     def dictionary(self) -> Dictionary:
-        return Dictionary(self.slots, self.entries, self.word_bytes.shape[0], self.eos)
+        return Dictionary(self.slots, self.entries, self.word_bytes.shape[0], int(self.orders[END]))
 
 
 def as_bytes(rows: NDArray[np.float32] | QuantisedRows) -> NDArray[np.uint8]:

@@ -31,8 +31,8 @@ SIGMOID_BINS, SIGMOID_REACH = 512, 8
 PREFIX = np.frombuffer(LABEL_PREFIX, np.uint8)
 LEAST_SCORE = np.float32(np.log(1e-5))
 # What `orders` holds, int64. PRUNED: buckets without a row are no features. DIM: columns. INPUT_DSUB, OUTPUT_DSUB:
-# columns of a part of quantised rows, 0 for dense ones.
-WORD_NGRAMS, MINN, MAXN, BUCKET, PRUNED, DIM, INPUT_DSUB, OUTPUT_DSUB = range(8)
+# columns of a part of quantised rows, 0 for dense ones. END: id of "</s>". (One array: each argument of a call costs.)
+WORD_NGRAMS, MINN, MAXN, BUCKET, PRUNED, DIM, INPUT_DSUB, OUTPUT_DSUB, LOSS, END = range(10)
 CENTROIDS = 256
 ONE, HALF_WORD, LOW = np.uint64(1), np.uint64(32), np.uint64(0xFFFFFFFF)
 
@@ -55,7 +55,7 @@ class Features(NamedTuple):
     """What a text has: rows of words and of buckets still to be summed, and the n-grams that may yet grow.
 
     words, buckets: int64 (2 * BLOCK,). growing: uint64 (word_ngrams,), a ring of the latest hashes.
-    orders: int64 (8,), see below.
+    orders: int64 (10,), see its places.
     """
 
     words: NDArray[np.int64]
@@ -572,8 +572,6 @@ def answer_texts(
     centroids: NDArray[np.float32],
     tree: NDArray[np.int32],
     orders: NDArray[np.int64],
-    eos: int,
-    loss: int,
     k: int,
     scratch: NDArray[np.int64],
     ids: NDArray[np.int32],
@@ -584,14 +582,15 @@ def answer_texts(
     word_bytes, bucket_bytes, output_bytes: float32 rows as uint8 (rows, 4 * d). In a mapped file they lie at any
     address, which the processor does not mind, but each alignment would be a type, and a kernel, of its own.
     Quantised rows are codes, see quantised_table, and `centroids` holds those of the input rows, then of the output.
-    orders: see its places above. eos: id of "</s>". scratch: int64, of scratch_size, overwritten.
+    orders: see its places above. scratch: int64, of scratch_size, overwritten.
     ids: int32 (texts * k,), probabilities: float32 (texts * k,), filled: the k best labels of each text, best first,
     -1 where there is none. Returns -1, or the number of the first text whose answer is not a number.
     Bound by the fetch of a row a feature where the table is larger than the caches. It takes more parameters than a
     kernel should, since a tuple of arrays costs more to unpack at each call.
     """
     classes, dim = output_bytes.shape[0], orders[DIM]
-    dictionary = Dictionary(slots, entries, word_bytes.shape[0], eos)
+    dictionary = Dictionary(slots, entries, word_bytes.shape[0], orders[END])
+    loss = orders[LOSS]
     rows = Rows(
         word_bytes.view(np.float32),
         bucket_bytes.view(np.float32),

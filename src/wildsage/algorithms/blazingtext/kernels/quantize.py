@@ -17,16 +17,16 @@ SPLIT = np.float32(1e-4)  # how far apart, of a centroid's size, its two halves 
 
 
 class Scratch(NamedTuple):
-    """What k-means works with. distances: float32 (256,). sums: float64 (d, 256). counts: int64 (256,)."""
+    """What k-means works with. distances: float32 (256,). sums: float64 (d, 256). masses: float64 (256,)."""
 
     distances: NDArray[np.float32]
     sums: NDArray[np.float64]
-    counts: NDArray[np.int64]
+    masses: NDArray[np.float64]
 
     @classmethod
     def of(cls, columns: int) -> Scratch:
         return cls(
-            np.empty(CENTROIDS, np.float32), np.empty((columns, CENTROIDS), np.float64), np.empty(CENTROIDS, np.int64)
+            np.empty(CENTROIDS, np.float32), np.empty((columns, CENTROIDS), np.float64), np.empty(CENTROIDS, np.float64)
         )
 
 
@@ -63,39 +63,40 @@ def encode(points, centroids, scratch, codes):
 
 
 @kernel
-def lloyd(points, centroids, scratch, codes, rounds):
+def lloyd(points, weights, centroids, scratch, codes, rounds):
     """Move centroids to the means of their points, `rounds` times or until nothing changes. Returns the rounds done.
 
-    centroids: float32 (d, 256), in place. codes: uint8 (n,), as encode left them. A centroid without points takes half
-    of the largest one's, as fastText does it. Bound by arithmetic: 3 * d * 256 operations a point and round.
+    weights: float32 (n,), what a point counts. centroids: float32 (d, 256), in place. codes: uint8 (n,), as encode left
+    them. A centroid without points takes half of the heaviest one's, as fastText does it.
+    Bound by arithmetic: 3 * d * 256 operations a point and round.
     Source: Lloyd 1982; facebookresearch/fastText, src/productquantizer.cc (MStep).
     """
-    sums, counts = scratch.sums, scratch.counts
+    sums, masses = scratch.sums, scratch.masses
     columns = points.shape[0]
     for done in range(rounds):
         sums[:] = 0
-        counts[:] = 0
+        masses[:] = 0
         for i in range(codes.size):
-            counts[codes[i]] += 1
+            masses[codes[i]] += weights[i]
         for f in range(columns):
             for i in range(codes.size):
-                sums[f, codes[i]] += points[f, i]
+                sums[f, codes[i]] += np.float64(weights[i]) * points[f, i]
         for j in range(CENTROIDS):
-            if counts[j] > 0:
+            if masses[j] > 0:
                 for f in range(columns):
-                    centroids[f, j] = sums[f, j] / counts[j]
+                    centroids[f, j] = sums[f, j] / masses[j]
         for j in range(CENTROIDS):
-            if counts[j] == 0:
+            if masses[j] == 0:
                 largest = 0
                 for other in range(CENTROIDS):
-                    if counts[other] > counts[largest]:
+                    if masses[other] > masses[largest]:
                         largest = other
                 for f in range(columns):
                     step = SPLIT * centroids[f, largest] * (1 if f % 2 else -1)
                     centroids[f, j] = centroids[f, largest] + step
                     centroids[f, largest] -= step
-                counts[j] = counts[largest] // 2
-                counts[largest] -= counts[j]
+                masses[j] = masses[largest] / 2
+                masses[largest] -= masses[j]
         if encode(points, centroids, scratch, codes) == 0:
             return done + 1
     return rounds
