@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
+from wildsage.algorithms.blazingtext.hyperparameters import LIMITS, BlazingTextHyperparameters
 from wildsage.contract.errors import ClientError
 
 
@@ -30,12 +30,6 @@ def test_every_wrong_value_is_named() -> None:
     assert all(name in str(caught.value) for name in wrong)
 
 
-@pytest.mark.parametrize("mode", ["skipgram", "cbow", "batch_skipgram"])
-def test_word_vectors_are_not_in_this_version(mode: str) -> None:
-    with pytest.raises(ClientError, match="this version has supervised only"):
-        BlazingTextHyperparameters.parse({"mode": mode})
-
-
 def test_the_mode_is_needed() -> None:
     with pytest.raises(ClientError, match="mode"):
         BlazingTextHyperparameters.parse({})
@@ -50,3 +44,11 @@ def test_what_has_no_effect_is_accepted_with_a_word() -> None:
         "window_size has no effect in mode supervised (it is for batch_skipgram, skipgram, cbow)",
         "patience has no effect without early_stopping",
     ]
+
+
+@pytest.mark.parametrize("name", ["word_ngrams", "vector_dim", "max_char"])
+def test_what_no_model_could_be_loaded_with_is_refused(name: str) -> None:
+    most = LIMITS[name]
+    assert BlazingTextHyperparameters.parse({"mode": "supervised", name: str(most)})
+    with pytest.raises(ClientError, match=rf"{name} = {most + 1} is not allowed: 1 to {most}"):
+        BlazingTextHyperparameters.parse({"mode": "supervised", name: str(most + 1)})
