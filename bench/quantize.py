@@ -3,9 +3,9 @@
     python -m bench.quantize [seeds=3] [cutoffs=200000,100000,50000,20000] [sets=sst2,…] [NAME=VALUE ...]
 
 Other NAMEs are hyperparameters of the trained model. The same trained model is quantised by us and by the package, with
-the same cutoff, parts of two columns and norms apart, without training on afterwards. "Smaller" is of the file's bytes;
-"on disk" counts the blocks that the .bin takes, which leaves out n-grams that were never seen. Accuracy is on held-out
-lines, in percent, the mean over seeds; "points" what quantising costs of it. Answers are of one text at a time.
+the same cutoff, parts of two columns and norms apart, without training on afterwards. "Smaller" is of bytes of the
+file; "on disk" counts the blocks that the .bin takes, which leaves out n-grams that were never seen. Accuracy is on
+held-out lines, in percent, the mean over seeds; "points" what quantising costs of it. "us": of an answer to one text.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.machine import describe
 from supervised_quality import BUCKETS, DEFAULTS, SETS, Silence
+
+from bench.machine import describe
 
 CHOSEN = ("sst2", "tweeteval-emoji", "womens-clothing-reviews")
 ASKED = 500  # texts that are timed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -221,7 +222,7 @@ def _metrics(folder: Path, request: Mapping[str, Any], started_at: float) -> lis
 def _final_metrics(folder: Path, charge: Charge) -> list[dict[str, Any]]:
     """The last value of each metric that the job defines; a value that is not finite is no value."""
     wanted = [definition["Name"] for definition in charge.request["AlgorithmSpecification"]["MetricDefinitions"]]
-    last = {r.name: r for r in _metrics(folder, charge.request, charge.created_at) if r.value == r.value}
+    last = {r.name: r for r in _metrics(folder, charge.request, charge.created_at) if math.isfinite(r.value)}
     return [
         {"MetricName": name, "Value": last[name].value, "Timestamp": last[name].timestamp}
         for name in dict.fromkeys(wanted)

@@ -184,14 +184,16 @@ def _quantize_part(
     points = np.empty((columns, sample.size), np.float32)
     gather_columns(rows, sample, first, inverses[sample], points)
     # Different points to begin with: equal centroids would stay equal. Fewer than 256 are each their own centroid.
-    distinct = np.unique(points[:, : 8 * CENTROIDS], axis=1)
+    distinct, places = np.unique(points[:, : 8 * CENTROIDS], axis=1, return_index=True)
     if distinct.shape[1] <= CENTROIDS:
-        distinct = np.unique(points, axis=1)
+        distinct, places = np.unique(points, axis=1, return_index=True)
     some = min(CENTROIDS, distinct.shape[1])
     if columns == 1:  # they are in order, so every so manieth
         chosen = np.linspace(0, distinct.shape[1] - 1, some).round().astype(np.int64)
-    else:
-        chosen = generator.permutation(distinct.shape[1])[:some]
+    else:  # the heavy ones rather; the light ones not never
+        shares = sample_weights[places].astype(np.float64)
+        shares += 0.01 * shares.mean() + 1e-30
+        chosen = generator.choice(distinct.shape[1], some, replace=False, p=shares / shares.sum())
     centroids = np.zeros((columns, CENTROIDS), np.float32)
     centroids[:, :some] = distinct[:, chosen]
     if distinct.shape[1] > CENTROIDS:

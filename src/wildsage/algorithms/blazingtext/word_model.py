@@ -39,6 +39,7 @@ class WordVectors(Model):
     """
 
     fork_safe: ClassVar[bool] = True
+    request_types: ClassVar[tuple[str, ...]] = ("application/json", "application/jsonlines", "text/csv", "text/plain")
 
     def __init__(self, file: FastTextFile, path: Path | None = None) -> None:
         """Make a model of what a file holds. path: where it came from, for errors. Raises DataError if it cannot be."""

@@ -66,8 +66,8 @@ def encode(points, centroids, scratch, codes):
 def lloyd(points, weights, centroids, scratch, codes, rounds):
     """Move centroids to the means of their points, `rounds` times or until nothing changes. Returns the rounds done.
 
-    weights: float32 (n,), what a point counts, above 0. centroids: float32 (d, 256), in place. codes: uint8 (n,), as
-    encode left them. A centroid without points takes half of the largest one's, as fastText does it.
+    weights: float32 (n,), what a point counts. centroids: float32 (d, 256), in place. codes: uint8 (n,), as encode left
+    them. A centroid without points takes half of the heaviest one's, as fastText does it.
     Bound by arithmetic: 3 * d * 256 operations a point and round.
     Source: Lloyd 1982; facebookresearch/fastText, src/productquantizer.cc (MStep).
     """
