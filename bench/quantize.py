@@ -1,6 +1,6 @@
 """Quantised text classifiers: how small, how exact, how fast to make and to ask; beside the fastText package's own.
 
-    python bench/quantize.py [seeds=3] [cutoffs=200000,100000,50000,20000] [sets=sst2,…] [NAME=VALUE ...]
+    python -m bench.quantize [seeds=3] [cutoffs=200000,100000,50000,20000] [sets=sst2,…] [NAME=VALUE ...]
 
 Other NAMEs are hyperparameters of the trained model. The same trained model is quantised by us and by the package, with
 the same cutoff, parts of two columns and norms apart, without training on afterwards. "Smaller" is of bytes of the
@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import describe
-from supervised_quality import BUCKETS, DEFAULTS, SETS, Silence
+from bench.machine import describe
+from bench.supervised_quality import BUCKETS, DEFAULTS, SETS, Silence
 
 CHOSEN = ("sst2", "tweeteval-emoji", "womens-clothing-reviews")
 ASKED = 500  # texts that are timed
