@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, delete, inspect, text
 
-from wildsage.contract.errors import AlgorithmError, ClientError
+from wildsage.contract.errors import AlgorithmError, ClientError, InternalServerError
 from wildsage.platform.names import Kind
 from wildsage.platform.records import SCHEMA, Record, metadata, resources
 from wildsage.platform.states import Status
@@ -370,3 +371,10 @@ def test_a_database_whose_driver_is_missing_names_the_package(tmp_path: Path) ->
     with pytest.raises(ClientError, match=r"needs the package \w+: pip install") as refused:
         Store(tmp_path, "mssql+pymssql://me:secret@127.0.0.1/x").names(Kind.MODEL)
     assert "secret" not in str(refused.value)
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wildsage.db").write_bytes(b"no database" * 100)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=4096))
+    with pytest.raises(InternalServerError, match=r"file is not a database; the disk of .* is full"):
+        Store(tmp_path).names(Kind.MODEL)

@@ -239,6 +239,59 @@ def test_a_lost_job_with_checkpoints_goes_on(
     assert trained(platform, "resumed")["TrainingJobStatus"] == "Stopped"
 
 
+def test_a_job_that_cannot_be_settled_has_failed(platform: CheckedPlatform, words: Path, home: Path) -> None:
+    values = {"rounds": "9", "behaviour": "wait"}
+    platform.create_training_job(**job_request("odd", words, hyperparameters=values))
+    waiting(platform, "odd")
+    metrics = home / "jobs" / "odd" / "ml" / "output" / "metrics.jsonl"
+    metrics.unlink(missing_ok=True)
+    metrics.mkdir()
+    platform.stop_training_job(TrainingJobName="odd")
+    job = trained(platform, "odd")
+    assert job["TrainingJobStatus"] == "Failed"
+    assert job["FailureReason"].startswith("InternalServerError: the end of the job could not be settled: ")
+    assert "IsADirectoryError" in job["FailureReason"]
+    assert str(home / "jobs" / "odd") in job["FailureReason"]
+    assert "IsADirectoryError" in "\n".join(platform.follow_training_log("odd"))
+    platform.delete_training_job(TrainingJobName="odd")
+
+
+@pytest.mark.parametrize("name", ["outcome.json", "marks.json", "ending.json", "record.json"])
+@pytest.mark.parametrize("text", ["{}", "[1]", "7", '{"id": 7, "marks": [[]]}'])
+def test_a_note_of_another_shape_does_not_keep_a_job_from_its_end(
+    platform: CheckedPlatform, words: Path, home: Path, name: str, text: str
+) -> None:
+    values = {"rounds": "9", "behaviour": "wait"}
+    platform.create_training_job(**job_request("torn", words, hyperparameters=values))
+    waiting(platform, "torn")
+    (home / "jobs" / "torn" / name).write_text(text)
+    kill_supervisor(home / "jobs" / "torn")
+    job = trained(platform, "torn")
+    assert job["TrainingJobStatus"] == "Failed"
+    platform.delete_training_job(TrainingJobName="torn")
+    assert not (home / "jobs" / "torn").exists()
+
+
+def test_a_lost_job_that_cannot_start_again_has_failed(
+    platform: CheckedPlatform, words: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform.create_training_job(
+        **job_request(
+            "twice",
+            words,
+            hyperparameters={"rounds": "9", "behaviour": "wait"},
+            CheckpointConfig={"S3Uri": str(tmp_path / "kept")},
+            RetryStrategy={"MaximumRetryAttempts": 1},
+        )
+    )
+    waiting(platform, "twice")
+    kill_supervisor(home / "jobs" / "twice")
+    monkeypatch.setattr("sys.executable", str(tmp_path / "no-python"))
+    job = trained(platform, "twice")
+    assert job["TrainingJobStatus"] == "Failed"
+    assert "no-python" in job["FailureReason"]
+
+
 def test_metrics_by_regex_and_by_cloudwatch(platform: CheckedPlatform, words: Path) -> None:
     definitions = [
         {"Name": "train:words", "Regex": r"train words <score>=(\S+)"},

@@ -164,6 +164,16 @@ def acquire(folder: Path) -> int | None:
             return descriptor
 
 
+def is_mine(folder: Path, descriptor: int) -> bool:
+    """Whether the lock that acquire() took is still the folder's: not if it was removed, or made anew for another."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(folder / LOCK))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # a disk that does not answer now is no removed folder
+        return True
+
+
 @contextlib.contextmanager
 def _lock_file(folder: Path) -> Iterator[int | None]:
     try:

@@ -15,6 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,10 +64,11 @@ class Charge:
     @classmethod
     def read(cls, folder: Path) -> Charge:
         """Raises InternalServerError if the folder holds none."""
-        values = _read_json(folder / CHARGE)
-        if values is None:
-            raise InternalServerError(f"{folder / CHARGE} is missing: this folder holds no run")
-        return cls(**{**values, "kind": Kind(values["kind"]), "home": Path(values["home"])})
+        try:
+            values = _read_json(folder / CHARGE)
+            return cls(**{**values, "kind": Kind(values["kind"]), "home": Path(values["home"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise InternalServerError(f"{folder / CHARGE} is missing or damaged: this folder holds no run") from error
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,13 @@ class Outcome:
 
     @classmethod
     def read(cls, folder: Path, id_: str) -> Outcome | None:
-        """The outcome of the run of record `id_`; None if there is none, or it is another record's."""
-        values = _read_json(folder / OUTCOME)
-        if values is None or values["id"] != id_:
+        """The outcome of the run of record `id_`; None if there is none, or it is damaged or another record's."""
+        try:
+            values = _read_json(folder / OUTCOME)
+            outcome = cls(**{**values, "marks": [(str(mark), float(at)) for mark, at in values["marks"]]})
+        except (KeyError, TypeError, ValueError):
             return None
-        return cls(**{**values, "marks": [(mark, at) for mark, at in values["marks"]]})
+        return outcome if outcome.id == id_ else None
 
 
 def folder_of(home: Path, kind: Kind, name: str) -> Path:
@@ -103,12 +107,18 @@ def lock_of(home: Path, kind: Kind, name: str) -> Path:
 
 def charge_id(folder: Path) -> str | None:
     """Whose run the folder holds; None if nobody's."""
-    values = _read_json(folder / CHARGE)
-    return None if values is None else str(values["id"])
+    try:
+        return Charge.read(folder).id
+    except InternalServerError:
+        return None
 
 
 def read_marks(folder: Path) -> list[Mark]:
-    return [(mark, at) for mark, at in _read_json(folder / MARKS) or []]
+    """The steps that the run has reached; none if they are damaged, for the record has those seen before."""
+    try:
+        return [(str(mark), float(at)) for mark, at in _read_json(folder / MARKS) or []]
+    except (TypeError, ValueError):
+        return []
 
 
 def mark(folder: Path, secondary: str) -> None:
@@ -125,8 +135,8 @@ def known_ending(folder: Path, seen: Ending) -> Ending:
 
     A supervisor that died while it finished makes the run look lost; what the command did counts all the same.
     """
-    values = _read_json(folder / ENDING)
-    if values is not None:
+    with suppress(KeyError, TypeError, ValueError):  # none there, or a damaged one
+        values = _read_json(folder / ENDING)
         return Ending(**{**values, "cause": Cause(values["cause"])})
     if seen.cause is Cause.LOST and seen.exit_code is not None:
         return replace(seen, cause=Cause.EXITED, reason="")

@@ -10,10 +10,11 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +31,7 @@ from wildsage.platform.records import SCHEMA, Record, metadata, resources, tags
 from wildsage.platform.states import SETTLED, Status, check_step
 
 _BUSY_S = 30
+_LEAST_FREE_BYTES = 1 << 20
 _CREATION_LOCK = 0x57494C44  # any number that all of us agree on
 _SORT_COLUMNS = {
     "Name": resources.c.name,
@@ -224,9 +226,16 @@ class Store:
         except IntegrityError:
             raise
         except DBAPIError as error:
-            raise InternalServerError(f"{_plain(self.url)}: {error.orig}") from error
+            raise InternalServerError(f"{_plain(self.url)}: {error.orig}{self._hint()}") from error
         except sqlite3.Error as error:  # of a statement that SQLAlchemy did not run
-            raise InternalServerError(f"{_plain(self.url)}: {error}") from error
+            raise InternalServerError(f"{_plain(self.url)}: {error}{self._hint()}") from error
+
+    def _hint(self) -> str:
+        """What SQLite does not say: on a full disk even reading ends in "disk I/O error"."""
+        with suppress(OSError):
+            if make_url(self.url).database and shutil.disk_usage(self._home).free < _LEAST_FREE_BYTES:
+                return f"; the disk of {self._home} is full, free some space on it"
+        return ""
 
     def _opened(self) -> Engine:
         with self._guard:

@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from io import TextIOWrapper
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def start_log() -> None:
-    """Log to standard output, each line at once."""
+    """Log to standard output, each line at once, in UTF-8 whatever the locale: that is how it is read."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter(LOG_FORMAT, LOG_TIME))
     text = os.environ.get("SAGEMAKER_CONTAINER_LOG_LEVEL", "")
