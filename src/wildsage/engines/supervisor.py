@@ -28,6 +28,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from wildsage.contract.errors import ClientError, InternalServerError, WildsageError
+from wildsage.contract.failure import failure_text
 from wildsage.engines import processes, run_folder
 from wildsage.engines.base import Cause, Ending, Phase, Specification
 from wildsage.engines.run_folder import Record
@@ -49,11 +50,9 @@ class _Interrupted(BaseException):
 
 def describe(error: BaseException) -> str:
     """An error in one line, with the class name that says who can fix it in front, as FailureReason has it."""
-    family = next(
-        (cls.__name__ for cls in type(error).__mro__ if cls.__base__ is WildsageError), InternalServerError.__name__
-    )
-    text = str(error) if isinstance(error, WildsageError) else f"{type(error).__name__}: {error}"
-    return f"{family}: {text}"
+    # What a hook did not mean to raise is this program's fault, not the algorithm's.
+    known = isinstance(error, WildsageError)
+    return failure_text(error if known else InternalServerError(f"{type(error).__name__}: {error}"))
 
 
 def _load(hook: str) -> Callable[..., object]:
