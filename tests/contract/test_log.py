@@ -4,7 +4,6 @@ import io
 import logging
 import os
 import re
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -23,18 +22,18 @@ def _log_as_before() -> Iterator[None]:
     root.setLevel(level)
 
 
-def lines_of(**how: str) -> list[str]:
+def lines_logged() -> list[str]:
     stream = io.StringIO()
-    log.configure(stream, **how)  # type: ignore[arg-type]
+    log.configure(stream)
     for level in (logging.DEBUG, logging.INFO, logging.WARNING):
         logging.getLogger("somebody").log(level, "text")
     return stream.getvalue().splitlines()
 
 
-@pytest.mark.parametrize(("who", "number"), [("process", os.getpid()), ("thread", threading.get_ident())])
-def test_lines_have_the_built_ins_form(who: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_have_the_built_ins_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    number = os.getpid()
     monkeypatch.delenv(log.LEVEL_VARIABLE, raising=False)
-    first, second = lines_of(who=who)
+    first, second = lines_logged()
     assert re.fullmatch(rf"\[\d\d/\d\d/\d{{4}} \d\d:\d\d:\d\d INFO {number}\] text", first)
     assert f" WARNING {number}] text" in second
 
@@ -42,4 +41,4 @@ def test_lines_have_the_built_ins_form(who: str, number: int, monkeypatch: pytes
 @pytest.mark.parametrize(("level", "count"), [("10", 3), ("30", 1), ("", 2), ("info", 2), ("²", 2)])
 def test_the_level_is_the_environments(level: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(log.LEVEL_VARIABLE, level)
-    assert len(lines_of()) == count
+    assert len(lines_logged()) == count

@@ -64,11 +64,23 @@ def test_specifications_come_back_as_they_were() -> None:
     assert run_folder.specification_from_json(run_folder.specification_to_json(plain)) == plain
 
 
+def test_a_state_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    path = tmp_path / run_folder.STATE
+    path.mkdir()
+    with pytest.raises(InternalServerError, match=r"state\.json cannot be written"):
+        run_folder.write_record(tmp_path, Record("token", 1, "identity"))
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_record_is_not_written_into_a_folder_that_is_gone(tmp_path: Path) -> None:
-    record = Record(token="t", pid=1, identity="i", phase=Phase.ENDED)
     with pytest.raises(InternalServerError, match="cannot be written: No such file"):
-        run_folder.write_record(tmp_path / "gone", record)
+        run_folder.write_record(tmp_path / "gone", Record("token", 1, "identity"))
     assert not (tmp_path / "gone").exists()
+
+
+def test_only_the_owner_may_read_a_specification(tmp_path: Path) -> None:
+    run_folder.write_specification(tmp_path, Specification("name", tmp_path, ("a",), {"SECRET": "x"}))
+    assert (tmp_path / run_folder.SPECIFICATION).stat().st_mode & 0o777 == 0o600
 
 
 @given(lines=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r"))), count=st.integers(0, 9))

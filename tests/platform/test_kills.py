@@ -118,27 +118,6 @@ def test_finish_in_the_one_who_looks(
     assert platform.describe_training_job(TrainingJobName="job")["TrainingJobStatus"] == "Completed"
 
 
-def test_a_fault_of_ours_in_settling_ends_the_job(
-    platform: CheckedPlatform, words: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plain = TrainingJobs.lay_out
-
-    def lay_out(self: TrainingJobs, record: Any, folder: Path) -> Specification:
-        (folder / "kill-at").write_text("before the ending")
-        return replace(plain(self, record, folder), finish="tests.platform.killing:finish")
-
-    def settle(charge: Any, folder: Path, ending: Any) -> None:
-        raise ZeroDivisionError("of all things")
-
-    monkeypatch.setattr(TrainingJobs, "lay_out", lay_out)
-    monkeypatch.setattr(TrainingJobs, "settle", staticmethod(settle))
-    platform.create_training_job(**job_request("job", words))
-    LocalEngine().wait(home / "jobs" / "job", timeout_s=60)
-    found = platform.describe_training_job(TrainingJobName="job")
-    assert found["TrainingJobStatus"] == "Failed"
-    assert "could not be settled: ZeroDivisionError: of all things" in found["FailureReason"]
-
-
 @pytest.mark.parametrize("step", ["before the change of state", "after the change of state", "after the stop"])
 def test_stop(platform: CheckedPlatform, words: Path, home: Path, step: str) -> None:
     values = {"rounds": "99", "behaviour": "wait"}

@@ -16,8 +16,12 @@ import pytest
 from tests.platform.conftest import CheckedPlatform, train, trained
 from tests.platform.requests import channel, job_request
 from tests.waiting import until
-from wildsage.engines.run_folder import read_record
+from wildsage.engines.base import Cause, Ending
+from wildsage.engines.run_folder import LOG, read_record
 from wildsage.platform.errors import ServiceError
+from wildsage.platform.names import Kind
+from wildsage.platform.runs import Charge, Outcome
+from wildsage.platform.training_jobs import settle
 
 
 def steps(job: dict[str, Any]) -> list[str]:
@@ -236,6 +240,59 @@ def test_a_lost_job_with_checkpoints_goes_on(
     assert trained(platform, "resumed")["TrainingJobStatus"] == "Stopped"
 
 
+def test_a_job_that_cannot_be_settled_has_failed(platform: CheckedPlatform, words: Path, home: Path) -> None:
+    values = {"rounds": "9", "behaviour": "wait"}
+    platform.create_training_job(**job_request("odd", words, hyperparameters=values))
+    waiting(platform, "odd")
+    metrics = home / "jobs" / "odd" / "ml" / "output" / "metrics.jsonl"
+    metrics.unlink(missing_ok=True)
+    metrics.mkdir()
+    platform.stop_training_job(TrainingJobName="odd")
+    job = trained(platform, "odd")
+    assert job["TrainingJobStatus"] == "Failed"
+    assert job["FailureReason"].startswith("InternalServerError: the end of the job could not be settled: ")
+    assert "IsADirectoryError" in job["FailureReason"]
+    assert str(home / "jobs" / "odd") in job["FailureReason"]
+    assert "IsADirectoryError" in "\n".join(platform.follow_training_log("odd"))
+    platform.delete_training_job(TrainingJobName="odd")
+
+
+@pytest.mark.parametrize("name", ["outcome.json", "marks.json", "ending.json", "record.json"])
+@pytest.mark.parametrize("text", ["{}", "[1]", "7", '{"id": 7, "marks": [[]]}'])
+def test_a_note_of_another_shape_does_not_keep_a_job_from_its_end(
+    platform: CheckedPlatform, words: Path, home: Path, name: str, text: str
+) -> None:
+    values = {"rounds": "9", "behaviour": "wait"}
+    platform.create_training_job(**job_request("torn", words, hyperparameters=values))
+    waiting(platform, "torn")
+    (home / "jobs" / "torn" / name).write_text(text)
+    kill_supervisor(home / "jobs" / "torn")
+    job = trained(platform, "torn")
+    assert job["TrainingJobStatus"] == "Failed"
+    platform.delete_training_job(TrainingJobName="torn")
+    assert not (home / "jobs" / "torn").exists()
+
+
+def test_a_lost_job_that_cannot_start_again_has_failed(
+    platform: CheckedPlatform, words: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform.create_training_job(
+        **job_request(
+            "twice",
+            words,
+            hyperparameters={"rounds": "9", "behaviour": "wait"},
+            CheckpointConfig={"S3Uri": str(tmp_path / "kept")},
+            RetryStrategy={"MaximumRetryAttempts": 1},
+        )
+    )
+    waiting(platform, "twice")
+    kill_supervisor(home / "jobs" / "twice")
+    monkeypatch.setattr("sys.executable", str(tmp_path / "no-python"))
+    job = trained(platform, "twice")
+    assert job["TrainingJobStatus"] == "Failed"
+    assert "no-python" in job["FailureReason"]
+
+
 def test_metrics_by_regex_and_by_cloudwatch(platform: CheckedPlatform, words: Path) -> None:
     definitions = [
         {"Name": "train:words", "Regex": r"train words <score>=(\S+)"},
@@ -257,6 +314,17 @@ def test_metrics_by_regex_and_by_cloudwatch(platform: CheckedPlatform, words: Pa
     points = statistics["Datapoints"]
     assert sum(point["SampleCount"] for point in points) == 3
     assert max(point["Maximum"] for point in points) == 12.0
+
+
+def test_an_infinite_value_is_no_final_value(tmp_path: Path) -> None:
+    (tmp_path / LOG).write_text("loss=0.5\nloss=inf\nrate=inf\n")
+    definitions = [{"Name": name, "Regex": rf"{name}=(\S+)"} for name in ("loss", "rate")]
+    request = {"AlgorithmSpecification": {"MetricDefinitions": definitions}}
+    charge = Charge(Kind.TRAINING_JOB, "job", "arn", "id", tmp_path, "", 0.0, request)
+    outcome = settle(charge, tmp_path, Ending(Cause.EXITED, 1))
+    assert [(metric["MetricName"], metric["Value"]) for metric in outcome.details["final_metrics"]] == [("loss", 0.5)]
+    outcome.write(tmp_path)
+    assert Outcome.read(tmp_path, "id") == outcome
 
 
 def test_a_built_in_brings_its_metric_definitions(platform: CheckedPlatform, words: Path) -> None:

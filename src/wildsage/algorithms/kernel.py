@@ -25,8 +25,16 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import llvmlite
-import numba
 from llvmlite import binding
+
+from wildsage.contract.errors import ClientError
+
+try:
+    import numba
+except ValueError as error:  # what its variables say; nothing of ours has run yet
+    raise ClientError(f"Numba cannot start with these variables of the environment (NUMBA_*): {error}") from error
+if numba.config.DISABLE_JIT:
+    raise ClientError("NUMBA_DISABLE_JIT is set in the environment, but kernels must be compiled: unset it")
 from numba import njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 

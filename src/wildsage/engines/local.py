@@ -29,14 +29,14 @@ _waiting: dict[str, threading.Event] = {}  # folder to "its lock became free"; o
 _waiting_guard = threading.Lock()
 
 
-def _forget_threads() -> None:
-    """A fork does not take threads along, neither those that wait nor the one that may have held the guard."""
+def _after_fork() -> None:
+    """A fork does not take the threads along: neither those that wait, nor one that holds the guard."""
     global _waiting_guard
     _waiting.clear()
     _waiting_guard = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_forget_threads)
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class LocalEngine(Engine):

@@ -65,7 +65,7 @@ class Record:
 
 
 def _write(path: Path, value: Any, *, durable: bool = False, mode: int = 0o644) -> None:
-    """Raises InternalServerError if the disk will not have it, or the folder was removed meanwhile."""
+    """Write JSON whole. Raises InternalServerError if the disk will not have it, or the folder is gone."""
     try:
         write_json(path, value, durable=durable, mode=mode, make_folder=False)
     except OSError as error:
@@ -162,6 +162,16 @@ def acquire(folder: Path) -> int | None:
         else:
             os.register_at_fork(after_in_child=lambda: os.close(descriptor))
             return descriptor
+
+
+def is_mine(folder: Path, descriptor: int) -> bool:
+    """Whether the lock that acquire() took is still the folder's: not if it was removed, or made anew for another."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(folder / LOCK))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # a disk that does not answer now is no removed folder
+        return True
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 from wildsage.contract.errors import ClientError, WildsageError
 from wildsage.engines.base import Cause, Phase, Specification, State
 from wildsage.platform import jobs, locks, runs, shapes
-from wildsage.platform.connections import Address, Connections
 from wildsage.platform.context import Context, when
 from wildsage.platform.errors import ServiceError, invalid, not_supported
 from wildsage.platform.models import Models
 from wildsage.platform.names import Kind
 from wildsage.platform.records import Record
 from wildsage.platform.runs import Charge
+from wildsage.platform.servers import Address, answers
 from wildsage.platform.states import Status
 from wildsage.platform.supervised import Supervised
 
@@ -29,7 +29,6 @@ WORKERS_VARIABLE = "SAGEMAKER_MODEL_SERVER_WORKERS"
 DEFAULT_STARTUP_S = 240  # what the service gives a container until its first good /ping
 GRACE_S = 30.0
 MOST_RESTARTS = 2  # a server that ended so often before it was in service is given up: it would go on so
-PING_TIMEOUT_S = 0.2
 _DELETE_WAIT_S = 5.0
 LIVE = (Status.CREATING, Status.IN_SERVICE, Status.SYSTEM_UPDATING)
 
@@ -284,15 +283,6 @@ def serve_command(algorithm: str | None, model: Path, workers: int | None = None
     command = [sys.executable, "-m", "wildsage.runtime.serve", "--model", str(model)]
     command += [] if algorithm is None else ["--algorithm", algorithm]
     return (*command, *([] if workers is None else ["--workers", str(workers)]))
-
-
-def answers(address: Address, timeout_s: float = PING_TIMEOUT_S) -> bool:
-    """Whether the server at `address` answers /ping with 200. One that is still loading has the time-out to say so."""
-    with closing(Connections(address)) as connections:
-        try:
-            return connections.exchange("GET", "/ping", timeout_s=timeout_s)[0].status == 200
-        except OSError:
-            return False
 
 
 def _workers(variant: Mapping[str, Any], environment: Mapping[str, str]) -> int:

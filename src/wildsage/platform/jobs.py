@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from wildsage.contract.errors import ClientError, WildsageError
+from wildsage.contract.failure import classify
 from wildsage.engines.base import Cause, Ending, Phase, Specification
 from wildsage.platform import locks, runs
 from wildsage.platform.context import Context
@@ -163,8 +164,11 @@ class Jobs(Supervised, ABC):
 
         changed = self.context.store.change(self.kind, record.name, restarting)
         if changed is not None and changed.id == record.id and changed.status is Status.IN_PROGRESS:
-            runs.forget_end(folder)
-            self.context.engine.start(self.lay_out(changed, folder))
+            try:
+                runs.forget_end(folder)
+                self.context.engine.start(self.lay_out(changed, folder))
+            except (WildsageError, OSError) as error:
+                return self._fail(record, runs.prefixed(str(error), f"{type(error).__name__}: "))
         return changed
 
     def _never_started(self, record: Record) -> Record | None:
@@ -175,9 +179,9 @@ class Jobs(Supervised, ABC):
             outcome = Outcome(record.id, Status.FAILED, Secondary.FAILED, [(Secondary.FAILED, now)], NEVER_STARTED)
         return record_outcome(self.context.store, self.kind, record.name, outcome)
 
-    def _fail(self, record: Record, reason: str) -> None:
+    def _fail(self, record: Record, reason: str) -> Record | None:
         outcome = Outcome(record.id, Status.FAILED, Secondary.FAILED, [(Secondary.FAILED, time.time())], reason)
-        record_outcome(self.context.store, self.kind, record.name, outcome)
+        return record_outcome(self.context.store, self.kind, record.name, outcome)
 
     def _in_step(self, record: Record, folder: Path) -> Record | None:
         """The record with the steps that its run has reached meanwhile."""
@@ -192,19 +196,22 @@ class Jobs(Supervised, ABC):
 
 
 def finished(charge: Charge, folder: Path, ending: Ending, settle: Any) -> Outcome:
-    """Settle a run and write its outcome. Called under the lock; a run that has its outcome keeps it."""
+    """Settle a run and write its outcome. Called under the lock; a run that has its outcome keeps it.
+
+    A run that cannot be settled has failed: else it would never end, and every look at it would raise the same error.
+    """
     outcome = Outcome.read(folder, charge.id)
     if outcome is None:
         runs.write_ending(folder, ending)
         runs.mark(folder, Secondary.UPLOADING)
         try:
             outcome = settle(charge, folder, ending)
-        except Exception as error:
-            # A fault of ours must not keep a job open for ever, with everyone who looks at it failing as this did.
-            logger.exception("%s cannot be settled", charge.name)
-            reason = f"AlgorithmError: the end of the job could not be settled: {type(error).__name__}: {error}"
+        except Exception as error:  # the outermost frame of settling: every error becomes the reason
+            logger.exception("%s %s could not be settled", charge.kind.words, charge.name)
+            said = str(classify(error)).removesuffix("; its traceback is on the log")
+            reason = f"InternalServerError: the end of the job could not be settled: {said}; its files are in {folder}"
             marks = [*runs.read_marks(folder), (Secondary.FAILED.value, time.time())]
-            outcome = Outcome(charge.id, Status.FAILED, Secondary.FAILED, marks, reason)
+            outcome = Outcome(charge.id, Status.FAILED, Secondary.FAILED, marks, runs.shortened(reason))
         outcome.write(folder)
     return outcome
 

@@ -14,6 +14,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,15 +59,16 @@ class Charge:
     def write(self, folder: Path) -> None:
         values = {**self.__dict__, "kind": self.kind.value, "home": str(self.home)}
         # A database URL and an environment may hold passwords.
-        _write_json(folder / CHARGE, values, mode=0o600)
+        write_json(folder / CHARGE, values, durable=True, mode=0o600, make_folder=False)
 
     @classmethod
     def read(cls, folder: Path) -> Charge:
         """Raises InternalServerError if the folder holds none."""
-        values = _read_json(folder / CHARGE)
-        if values is None:
-            raise InternalServerError(f"{folder / CHARGE} is missing: this folder holds no run")
-        return cls(**{**values, "kind": Kind(values["kind"]), "home": Path(values["home"])})
+        try:
+            values = _read_json(folder / CHARGE)
+            return cls(**{**values, "kind": Kind(values["kind"]), "home": Path(values["home"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise InternalServerError(f"{folder / CHARGE} is missing or damaged: this folder holds no run") from error
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,17 @@ class Outcome:
     details: dict[str, Any] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
-        _write_json(folder / OUTCOME, asdict(self))
+        write_json(folder / OUTCOME, asdict(self), durable=True, make_folder=False)
 
     @classmethod
     def read(cls, folder: Path, id_: str) -> Outcome | None:
-        """The outcome of the run of record `id_`; None if there is none, or it is another record's."""
-        values = _read_json(folder / OUTCOME)
-        if values is None or values["id"] != id_:
+        """The outcome of the run of record `id_`; None if there is none, or it is damaged or another record's."""
+        try:
+            values = _read_json(folder / OUTCOME)
+            outcome = cls(**{**values, "marks": [(str(mark), float(at)) for mark, at in values["marks"]]})
+        except (KeyError, TypeError, ValueError):
             return None
-        return cls(**{**values, "marks": [(mark, at) for mark, at in values["marks"]]})
+        return outcome if outcome.id == id_ else None
 
 
 def folder_of(home: Path, kind: Kind, name: str) -> Path:
@@ -103,21 +107,27 @@ def lock_of(home: Path, kind: Kind, name: str) -> Path:
 
 def charge_id(folder: Path) -> str | None:
     """Whose run the folder holds; None if nobody's."""
-    values = _read_json(folder / CHARGE)
-    return None if values is None else str(values["id"])
+    try:
+        return Charge.read(folder).id
+    except InternalServerError:
+        return None
 
 
 def read_marks(folder: Path) -> list[Mark]:
-    return [(mark, at) for mark, at in _read_json(folder / MARKS) or []]
+    """The steps that the run has reached; none if they are damaged, for the record has those seen before."""
+    try:
+        return [(str(mark), float(at)) for mark, at in _read_json(folder / MARKS) or []]
+    except (TypeError, ValueError):
+        return []
 
 
 def mark(folder: Path, secondary: str) -> None:
     """Note that the run has reached a step."""
-    _write_json(folder / MARKS, [*read_marks(folder), (secondary, time.time())])
+    write_json(folder / MARKS, [*read_marks(folder), (secondary, time.time())], durable=True, make_folder=False)
 
 
 def write_ending(folder: Path, ending: Ending) -> None:
-    _write_json(folder / ENDING, asdict(ending))
+    write_json(folder / ENDING, asdict(ending), durable=True, make_folder=False)
 
 
 def known_ending(folder: Path, seen: Ending) -> Ending:
@@ -125,8 +135,8 @@ def known_ending(folder: Path, seen: Ending) -> Ending:
 
     A supervisor that died while it finished makes the run look lost; what the command did counts all the same.
     """
-    values = _read_json(folder / ENDING)
-    if values is not None:
+    with suppress(KeyError, TypeError, ValueError):  # none there, or a damaged one
+        values = _read_json(folder / ENDING)
         return Ending(**{**values, "cause": Cause(values["cause"])})
     if seen.cause is Cause.LOST and seen.exit_code is not None:
         return replace(seen, cause=Cause.EXITED, reason="")
@@ -194,10 +204,6 @@ def prefixed(text: str, prefix: str) -> str:
 
 def shortened(text: str) -> str:
     return text if len(text) <= FAILURE_LIMIT else text[: FAILURE_LIMIT - 1] + "…"
-
-
-def _write_json(path: Path, value: Any, mode: int = 0o644) -> None:
-    write_json(path, value, durable=True, mode=mode, make_folder=False)
 
 
 def _read_json(path: Path) -> Any:

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from wildsage.platform import shapes
-from wildsage.platform.connections import Address, Connections
 from wildsage.platform.context import Context
 from wildsage.platform.endpoints import Endpoints
 from wildsage.platform.errors import ServiceError
 from wildsage.platform.names import ACCOUNT, Kind
 from wildsage.platform.records import Record
+from wildsage.platform.servers import Address, Answer, Connections
 from wildsage.platform.states import Status
 
 OPERATION = "InvokeEndpoint"
@@ -42,13 +42,12 @@ class Runtime:
 
     def __init__(self, context: Context, endpoints: Endpoints) -> None:
         self._context, self._endpoints = context, endpoints
-        self._connections: dict[Address, Connections] = {}
+        self._connections = Connections()
         self._known: dict[str, tuple[Address, str]] = {}  # by endpoint name: address and variant
 
     def close(self) -> None:
+        self._connections.close()
         self._known.clear()
-        while self._connections:
-            self._connections.popitem()[1].close()
 
     def invoke_endpoint(self, **request: Any) -> dict[str, Any]:
         """Send a body to an endpoint. Raises ServiceError: ValidationError, ModelError, ModelNotReadyException."""
@@ -65,42 +64,37 @@ class Runtime:
         # Asked each time, as it takes microseconds: the port of an endpoint that has gone may be another's by now.
         if known is not None and self._endpoints.listening(name) == known[0]:
             answer = self._post(known[0], body, headers)
-        if known is None or answer is None:
+        if answer is None:
             # Not known, or no longer there: the record tells, and puts right what can be.
-            if known is not None:
-                self._forget(name, known[0])
             known = self._known[name] = self._look_up(name)
             answer = self._post(known[0], body, headers)
         if answer is None:
-            self._forget(name, known[0])
+            self._known.pop(name, None)
             raise ServiceError("ServiceUnavailable", f"{name} does not answer", operation=OPERATION, status=503)
-        return self._response(name, known[1], request.get("TargetVariant"), answer)
+        return self._response(name, known[1] if known else "", request.get("TargetVariant"), answer)
 
-    def _response(
-        self, name: str, variant: str, wanted: str | None, answer: tuple[http.client.HTTPResponse, bytes]
-    ) -> dict[str, Any]:
+    def _response(self, name: str, variant: str, wanted: str | None, answer: Answer) -> dict[str, Any]:
         if wanted is not None and wanted != variant:
             text = f'TargetVariant = "{wanted}" is not allowed: {name} has {variant}'
             raise ServiceError("ValidationError", text, operation=OPERATION)
-        response, content = answer
-        if response.status >= 300:
-            said = content.decode("utf-8", "replace")
-            side = "client" if response.status < 500 else "server"
+        if answer.status >= 300:
+            said = answer.body.decode("utf-8", "replace")
+            side = "client" if answer.status < 500 else "server"
             raise ServiceError(
                 "ModelError",
-                f'Received {side} error ({response.status}) from {variant} with message "{said}".',
+                f'Received {side} error ({answer.status}) from {variant} with message "{said}".',
                 operation=OPERATION,
                 status=424,
-                OriginalStatusCode=response.status,
+                OriginalStatusCode=answer.status,
                 OriginalMessage=said,
                 LogStreamArn=f"arn:aws:logs:{self._context.region}:{ACCOUNT}:log-group:/aws/sagemaker/Endpoints/{name}",
             )
         found = {
-            "Body": Body(content),
-            "ContentType": response.getheader("Content-Type") or "application/octet-stream",
+            "Body": Body(answer.body),
+            "ContentType": answer.headers.get("Content-Type") or "application/octet-stream",
             "InvokedProductionVariant": variant,
         }
-        attributes = response.getheader("X-Amzn-SageMaker-Custom-Attributes")
+        attributes = answer.headers.get("X-Amzn-SageMaker-Custom-Attributes")
         return found if attributes is None else {**found, "CustomAttributes": attributes}
 
     def _look_up(self, name: str) -> tuple[Address, str]:
@@ -128,23 +122,16 @@ class Runtime:
             raise ServiceError("ValidationError", text, operation=OPERATION)
         return looked
 
-    def _forget(self, name: str, address: Address) -> None:
-        self._known.pop(name, None)
-        connections = self._connections.pop(address, None)
-        if connections is not None:
-            connections.close()
-
-    def _post(
-        self, address: Address, body: bytes, headers: dict[str, str]
-    ) -> tuple[http.client.HTTPResponse, bytes] | None:
+    def _post(self, address: Address, body: bytes, headers: dict[str, str]) -> Answer | None:
         """The answer; None if nothing listens there."""
-        connections = self._connections.setdefault(address, Connections(address))
         try:
-            return connections.exchange("POST", "/invocations", body, headers, timeout_s=TIMEOUT_S)
+            return self._connections.exchange(
+                address, "POST", "/invocations", body=body, headers=headers, timeout_s=TIMEOUT_S
+            )
         except TimeoutError as error:
             text = f"the model did not answer within {TIMEOUT_S:g} s"
             raise ServiceError("ModelError", text, operation=OPERATION, status=424) from error
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return None
 
 

@@ -8,6 +8,7 @@ FOLDER/failure.
 from __future__ import annotations
 
 import gzip
+import http.client
 import itertools
 import json
 import logging
@@ -30,14 +31,14 @@ from wildsage.contract.errors import ClientError, DataError, InternalServerError
 from wildsage.contract.failure import EXIT_FAILURE, EXIT_OK, failure_text, write_failure
 from wildsage.contract.files import beside_name, new_file
 from wildsage.platform import artifacts, places, runs
-from wildsage.platform.connections import Address, Connections
-from wildsage.platform.endpoints import DEFAULT_STARTUP_S, HOST, answers, serve_command
+from wildsage.platform.endpoints import DEFAULT_STARTUP_S, HOST, serve_command
 from wildsage.platform.filters import Filters
+from wildsage.platform.servers import Connections, answers
 
 DEFAULT_PAYLOAD_MB = 6
-ADVICE_S = 5.0
 DEFAULT_TIMEOUT_S = 600
 DEFAULT_RETRIES = 3
+ADVICE_TIMEOUT_S = 5.0
 RECORDIO_MAGIC = 0xCED7230A
 _TRIED_AGAIN = (429, 500, 502, 503, 504)
 _PAUSE_S = 0.05
@@ -145,8 +146,8 @@ class Server:
 
     def __init__(self, command: tuple[str, ...], environment: Mapping[str, str]) -> None:
         listener = socket.create_server((HOST, 0), backlog=1024)
-        self.address: Address = listener.getsockname()[:2]
-        self._connections = Connections(self.address)
+        self.address: tuple[str, int] = listener.getsockname()[:2]
+        self._connections = Connections()
         with listener:
             self._process = subprocess.Popen(
                 command,
@@ -167,10 +168,10 @@ class Server:
 
     def advice(self) -> dict[str, Any]:
         """What /execution-parameters says; nothing where the server has none."""
+        answer = self._connections.exchange(self.address, "GET", "/execution-parameters", timeout_s=ADVICE_TIMEOUT_S)
         try:
-            response, body = self._connections.exchange("GET", "/execution-parameters", timeout_s=ADVICE_S)
-            found = json.loads(body) if response.status == 200 else {}
-        except (OSError, ValueError):
+            found = json.loads(answer.body) if answer.status == 200 else {}
+        except ValueError:
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -180,11 +181,10 @@ class Server:
         given = {name: value for name, value in headers.items() if value is not None}
         for attempt in itertools.count():
             try:
-                response, body = self._connections.exchange(
-                    "POST", "/invocations", payload.body, given, timeout_s=plan.timeout_s
+                status, _, body = self._connections.exchange(
+                    self.address, "POST", "/invocations", body=payload.body, headers=given, timeout_s=plan.timeout_s
                 )
-                status = response.status
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:
                 status, body = 503, f"{type(error).__name__}: {error}".encode()
             if status < 300:
                 return body

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from wildsage.contract.log import configure as configure_log
+from wildsage.contract.log import configure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m wildsage.runtime.train", description="Run one training job.")
     parser.add_argument("--algorithm", required=True, metavar="NAME", help="an algorithm's name or alias")
     name = parser.parse_args(argv).algorithm
-    configure_log(sys.stdout, who="thread")
+    configure(sys.stdout)
     log.info("Starting training of %s", name)
     # A crash in native code leaves at least a traceback.
     faulthandler.enable()
@@ -99,10 +99,10 @@ def train(name: str, layout: Layout, stop: Event) -> None:
     canonical = resolve(name)
     facts = table(canonical) if canonical in names() else None
     hyperparameters, channels = check(algorithm, layout, facts)
-    if stop.is_set() and not any(layout.checkpoints.iterdir()):
+    fresh = not any(layout.checkpoints.iterdir())
+    if stop.is_set() and fresh:
         log.info("Stopped before training began: there is no model")
         return
-    fresh = not any(layout.checkpoints.iterdir())
     if fresh:
         # The metrics of a run that left no checkpoint would be told twice.
         layout.metrics.unlink(missing_ok=True)

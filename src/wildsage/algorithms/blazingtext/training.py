@@ -105,7 +105,8 @@ class Checkpoint:
         if not self.path.exists():
             return False
         try:
-            with np.load(self.path, allow_pickle=False) as stored:
+            # Opened here, since NumPy leaves open what it cannot read.
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 facts = json.loads(stored["facts"].tobytes())
                 if facts["format"] != CHECKPOINT_FORMAT or facts["fingerprint"] != self.fingerprint:
                     self.report.say("the checkpoint is of another job (text or hyperparameters differ): starting anew")
