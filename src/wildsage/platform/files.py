@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import IO
 
 from wildsage.contract.errors import ClientError, InternalServerError
+from wildsage.platform import locks
 
 CHUNK_BYTES = 1 << 20  # the unit of reading and writing
+LOCK = ".lock"  # of a folder whose entries come and go
 
 
 @contextlib.contextmanager
@@ -83,21 +85,20 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 
     Its maker holds a lock on it for as long as it lives, which tells the one from the other.
     """
-    with disk_errors("making a folder in", parent):
-        parent.mkdir(parents=True, exist_ok=True)
-        with locked(parent):
-            for stale in parent.glob(".*.scratch"):
-                with contextlib.suppress(OSError), _held(stale):
-                    shutil.rmtree(stale, ignore_errors=True)
-            scratch = parent / f".{os.urandom(6).hex()}.scratch"
-            scratch.mkdir()
-            holder = _held(scratch)
-            holder.__enter__()
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        holder.__exit__(None, None, None)
+    with contextlib.ExitStack() as holding:
+        with disk_errors("making a folder in", parent):
+            parent.mkdir(parents=True, exist_ok=True)
+            with locks.held(parent / LOCK):
+                for stale in parent.glob(".*.scratch"):
+                    with contextlib.suppress(OSError), _held(stale):
+                        shutil.rmtree(stale, ignore_errors=True)
+                scratch = parent / f".{os.urandom(6).hex()}.scratch"
+                scratch.mkdir()
+                holding.enter_context(_held(scratch))
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -108,17 +109,6 @@ def _held(folder: Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
