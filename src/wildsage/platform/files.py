@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,11 @@ def disk_errors(doing: str, path: Path) -> Iterator[None]:
 def beside_name(path: Path) -> Path:
     """A new hidden name in the same folder, to write under until the thing is whole."""
     return path.with_name(f".{path.name[:100]}.{os.urandom(6).hex()}.new")
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file's name is of that kind: what its writer has not finished, or died over."""
+    return re.fullmatch(r"\..*\.[0-9a-f]{12}\.new", name, re.DOTALL) is not None
 
 
 @contextlib.contextmanager

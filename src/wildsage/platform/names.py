@@ -39,7 +39,7 @@ FOLDERS = {Kind.TRAINING_JOB: "jobs", Kind.ENDPOINT: "endpoints", Kind.TRANSFORM
 
 def default_home() -> Path:
     """WILDSAGE_HOME, or ~/.wildsage."""
-    return Path(os.environ.get("WILDSAGE_HOME") or Path.home() / ".wildsage").absolute()
+    return Path(os.environ.get("WILDSAGE_HOME") or "~/.wildsage").expanduser().absolute()
 
 
 def checked_home(home: Path) -> Path:
@@ -56,8 +56,8 @@ def default_region() -> str:
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
 
 
-def default_bucket(region: str) -> str:
-    return f"sagemaker-{region}-{ACCOUNT}"
+def default_bucket(region: str, account: str = ACCOUNT) -> str:
+    return f"sagemaker-{region}-{account}"
 
 
 def arn(kind: Kind, name: str, region: str) -> str:

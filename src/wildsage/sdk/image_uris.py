@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from wildsage.contract import builtins
 from wildsage.contract.errors import ClientError
+from wildsage.platform.names import default_region
 from wildsage.sdk.exceptions import ArgumentError
 
 if TYPE_CHECKING:
     from wildsage.sdk.session import Session
-
-
-def default_region() -> str:
-    """AWS_REGION, else AWS_DEFAULT_REGION, else us-east-1."""
-    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
 
 
 def retrieve(
