@@ -142,7 +142,7 @@ def quantize_rows(
     norm_codes, norms = np.empty(0, np.uint8), np.empty(0, np.float32)
     if qnorm:
         lengths = _norms(rows)
-        # An error counts as much as its row is long, squared. Unweighted, one row of 13, where most are near 1, came
+        # An error counts as much as its row is long, squared. Unweighted, one norm of 13, where most are near 1, came
         # out as 7: it was a frequent word's, and cost half a point.
         weights = lengths**2 if lengths.any() else weights
         norm_codes, centroids = _quantize_part(lengths[:, None], 0, 1, inverses, weights, seed, exact_zero)
