@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from wildsage.contract.channels import canonical
 from wildsage.contract.errors import ClientError, nearest
-
-# What people call the validation channel; each means the one that the algorithm has.
-CHANNEL_ALIASES = {"val": "validation"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def sort_out(
         except ClientError as error:
             problems.append(str(error))
             continue
-        if name in channels or CHANNEL_ALIASES.get(name) in channels:
+        if name in channels or canonical(name) in channels:
             put(sorted_out.channels, "channel", name, value)
         elif name in hyperparameters:
             put(sorted_out.hyperparameters, "hyperparameter", name, value)
