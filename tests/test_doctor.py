@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from wildsage import doctor
+from wildsage.contract import machine
 from wildsage.doctor import Verdict
 
 
@@ -48,17 +49,15 @@ def test_no_port_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor.port().verdict is Verdict.BAD
 
 
-def test_a_containers_limits_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "cpu.max").write_text("50000 100000\n")
-    (tmp_path / "memory.max").write_text(f"{doctor.GIB}\n")
-    monkeypatch.setattr(doctor, "CGROUP", tmp_path)
-    assert "limited to 0.5" in doctor.cores().found
+def test_a_containers_limits_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 1)
+    monkeypatch.setattr(machine, "available_memory", lambda: doctor.GIB)
+    assert doctor.cores().found.startswith("1 of ")
     finding = doctor.memory()
-    assert finding.found.startswith("1.0 GiB")
+    assert finding.found.startswith("1.0 GiB free of ")
     assert finding.advice
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    (tmp_path / "memory.max").write_text("max\n")
-    assert "limited" not in doctor.cores().found
+    monkeypatch.setattr(machine, "available_memory", lambda: None)
+    assert doctor.memory().verdict is Verdict.OPTIONAL
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ ALLOWED = {
     "sdk": {"contract", "engines", "platform"},
     "server": {"contract", "engines", "platform"},
     "samples": set(),
-    "doctor": set(),
+    "doctor": {"contract"},
     "quickstart": {"contract", "platform", "sdk", "samples"},
     "cli": {"contract", "engines", "platform", "sdk", "server", "samples", "doctor", "quickstart"},
     "": {"sdk"},

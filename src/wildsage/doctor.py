@@ -12,14 +12,16 @@ import socket
 import subprocess
 import sys
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from wildsage.contract import machine as limits
+
 GIB = 1024**3
 LOW_MEMORY_BYTES = 2 * GIB
 LOW_DISK_BYTES = 2 * GIB
-CGROUP = Path("/sys/fs/cgroup")
 
 
 class Verdict(StrEnum):
@@ -60,25 +62,18 @@ def python() -> Finding:
 
 def cores() -> Finding:
     """Cores that this process may use: its affinity, or less where a container sets a quota."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    found = f"{usable} of {os.cpu_count() or 1}"
-    quota = _cgroup_quota()
-    if quota is not None and quota < usable:
-        found += f", limited to {quota:g} by the container"
-    return Finding("cores", Verdict.GOOD, found)
+    return Finding("cores", Verdict.GOOD, f"{limits.cores()} of {os.cpu_count() or 1}")
 
 
 def memory() -> Finding:
-    """Memory of the machine, or the container's limit where that is lower."""
-    total, available = _memory_bytes()
-    limit = _read_number(CGROUP / "memory.max")
-    if total is None:
+    """Memory that jobs can have: what is free, or less where a container or a limit of the process says so."""
+    available = limits.available_memory()
+    if available is None:
         return Finding("memory", Verdict.OPTIONAL, "not known on this system")
-    total = min(total, limit) if limit is not None else total
-    found = f"{total / GIB:.1f} GiB"
-    if available is not None:
-        found += f", {min(available, total) / GIB:.1f} GiB free"
-    if min(available or total, total) < LOW_MEMORY_BYTES:
+    found = f"{available / GIB:.1f} GiB free"
+    with suppress(ValueError, OSError):
+        found += f" of {os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / GIB:.1f} GiB"
+    if available < LOW_MEMORY_BYTES:
         return Finding(
             "memory", Verdict.OPTIONAL, found, "fine for the samples; set buckets lower for large n-gram models"
         )
@@ -176,32 +171,3 @@ def _installed(name: str) -> bool:
 
 def _nearest_existing(path: Path) -> Path:
     return next(parent for parent in (path, *path.resolve().parents) if parent.exists())
-
-
-def _memory_bytes() -> tuple[int | None, int | None]:
-    """Total and available bytes; None for what the system does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        try:
-            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), None
-        except (ValueError, OSError):
-            return None, None
-    fields = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if len(line.split()) > 1}
-    return fields.get("MemTotal"), fields.get("MemAvailable")
-
-
-def _cgroup_quota() -> float | None:
-    """Cores allowed by cgroup v2's cpu.max, such as "150000 100000" for one and a half; None: no limit."""
-    try:
-        quota, period = (CGROUP / "cpu.max").read_text(encoding="ascii").split()
-        return int(quota) / int(period)
-    except (OSError, ValueError):
-        return None
-
-
-def _read_number(path: Path) -> int | None:
-    try:
-        return int(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None

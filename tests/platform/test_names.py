@@ -31,14 +31,6 @@ def test_any_text_is_an_arn_or_refused(text: str) -> None:
         assert names.parse_arn(text).name in text
 
 
-@given(st.from_regex(PATTERN, fullmatch=True))
-def test_generated_names_are_names_and_differ(base: str) -> None:
-    first, second = names.generated(base), names.generated(base)
-    assert first != second
-    assert len(first) <= 63
-    assert PATTERN.fullmatch(first)
-
-
 @pytest.mark.parametrize(
     ("kind", "code", "text"),
     [

@@ -8,7 +8,6 @@ import logging
 import os
 import shutil
 import stat
-import sys
 import tarfile
 import zlib
 from collections import deque
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from wildsage.contract import machine
 from wildsage.contract.errors import ClientError, InternalServerError
 from wildsage.platform.files import CHUNK_BYTES, disk_errors, new_file, new_folder, next_data, write_all
 from wildsage.platform.locations import missing
@@ -89,7 +89,7 @@ def _stays_inside(link: Path, root: Path) -> bool:
 
 def _compressed(members: list[tuple[tarfile.TarInfo, Path]]) -> Iterator[bytes]:
     """The gzip members of a tar archive, in order, compressed some way ahead of the reader."""
-    workers = len(os.sched_getaffinity(0)) if sys.platform.startswith("linux") else os.cpu_count() or 1
+    workers = machine.cores()
     zeros = _gzip(_ZERO_CHUNK, 9)
     waiting: deque[Future[bytes]] = deque()
     with ThreadPoolExecutor(workers) as pool:

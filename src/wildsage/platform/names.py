@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from uuid import uuid4
 
 from wildsage.contract.errors import ClientError
 from wildsage.platform.errors import ServiceError, invalid
@@ -15,8 +13,6 @@ from wildsage.platform.errors import ServiceError, invalid
 ACCOUNT = "000000000000"
 DEFAULT_REGION = "us-east-1"
 DEFAULT_ROLE = f"arn:aws:iam::{ACCOUNT}:role/wildsage"
-VARIANT = "AllTraffic"
-_LONGEST_NAME = 63
 
 
 class Kind(StrEnum):
@@ -88,12 +84,6 @@ def parse_arn(text: str, *, operation: str = "") -> ParsedArn:
             operation=operation,
         )
     return ParsedArn(kinds[place], name)
-
-
-def generated(base: str) -> str:
-    """A name that no other has: the base, the time to the second, and eight random hexadecimal digits."""
-    tail = time.strftime("-%Y-%m-%d-%H-%M-%S-") + uuid4().hex[:8]
-    return base[: _LONGEST_NAME - len(tail)].rstrip("-") + tail
 
 
 def taken(kind: Kind, name: str, arn_: str, *, operation: str = "") -> ServiceError:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from wildsage.contract import machine
 from wildsage.contract.layout import Layout
 from wildsage.runtime import launch
 
@@ -35,7 +36,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if options.port is None:
         options.port = _setting(parser, "SAGEMAKER_BIND_TO_PORT", DEFAULT_PORT)
     if options.workers is None:
-        options.workers = _setting(parser, "SAGEMAKER_MODEL_SERVER_WORKERS", _cores())
+        options.workers = _setting(parser, "SAGEMAKER_MODEL_SERVER_WORKERS", machine.cores())
     if options.workers < 1:
         parser.error(f"{options.workers} workers are not allowed: 1 or more")
     if options.port > 65535:
@@ -63,12 +64,6 @@ def _setting(parser: argparse.ArgumentParser, name: str, default: int) -> int:
         return _count(text)
     except ValueError:
         parser.error(f"{name}={text} is not allowed: a whole number, 0 or more")
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def listen(host: str, port: int) -> socket.socket:
