@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wildsage.runtime.negotiation import CSV, JSON, JSON_LINES, PLAIN, Request, RequestError, read, write
+from wildsage.runtime.negotiation import CSV, JSON, JSON_LINES, TEXT, Request, RequestError, read, write
 
-ALL = (JSON, JSON_LINES, CSV, PLAIN)
+ALL = (JSON, JSON_LINES, CSV, TEXT)
 # What a JSON document can hold and give back.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 VALUES = st.recursive(
@@ -83,11 +83,11 @@ def test_csv_takes_the_first_column(rows: list[list[str]]) -> None:
 def test_plain_text_is_an_instance_a_line(end: str, lines: list[str]) -> None:
     body = "".join(line + end for line in lines)
     if body.encode().isspace():
-        assert refusal(body.encode(), PLAIN)[0] == 400
+        assert refusal(body.encode(), TEXT)[0] == 400
     else:
-        assert ask(body.encode(), PLAIN).instances == lines
+        assert ask(body.encode(), TEXT).instances == lines
         if lines[-1]:
-            assert ask(body.removesuffix(end).encode(), PLAIN).instances == lines  # the last line may lack its end
+            assert ask(body.removesuffix(end).encode(), TEXT).instances == lines  # the last line may lack its end
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "UTF-16", "latin-1", "utf-32-le", "cp1252"])
@@ -100,7 +100,7 @@ def test_charsets(charset: str) -> None:
 def test_a_byte_order_mark_is_no_content() -> None:
     for content_type in (JSON, ""):
         assert ask(b'\xef\xbb\xbf{"instances": ["a"]}', content_type).instances == ["a"]
-    assert ask(b"\xef\xbb\xbfa", PLAIN).instances == ["a"]
+    assert ask(b"\xef\xbb\xbfa", TEXT).instances == ["a"]
 
 
 @pytest.mark.parametrize("content_type", ["", "application/octet-stream", "application/x-www-form-urlencoded", "*/*"])
@@ -152,7 +152,7 @@ def test_undeclared_bodies_are_looked_into(
         (b'{"source": "a"}\n{"source"\n', JSON_LINES, 400, "line 2 is not JSON"),
         (b'"a"\n\n"\xff"\n', JSON_LINES, 400, "line 3 is not UTF-8"),
         (b'a,b\n"c', CSV, 400, "line 2 is not CSV"),
-        (b"a\xff", PLAIN, 400, "the body is not UTF-8: byte 1 is 0xff"),
+        (b"a\xff", TEXT, 400, "the body is not UTF-8: byte 1 is 0xff"),
         (b"a", "image/png", 415, 'Content-Type "image/png" is not supported; allowed: application/json,'),
         (b"a", "aplication/json", 415, 'did you mean "application/json"?'),
         (b"a", "text/plain; charset=klingon", 415, '"klingon"'),
@@ -168,7 +168,7 @@ def test_bad_requests_are_named(body: bytes, content_type: str, status: int, say
 
 
 def test_only_the_models_own_types_are_read() -> None:
-    assert refusal(b"a", PLAIN, types=(JSON,))[0] == 415
+    assert refusal(b"a", TEXT, types=(JSON,))[0] == 415
     assert refusal(b"a", "", types=(JSON,)) == (
         415,
         'Content-Type "text/plain" is not supported; allowed: application/json',
@@ -187,22 +187,23 @@ def test_only_the_models_own_types_are_read() -> None:
         ("text/html, application/jsonlines;q=0.5, text/csv;q=0.9", CSV),
         ("text/csv;q=0, */*;q=0.1", JSON),
         ("application/x-ndjson", JSON_LINES),
+        ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", JSON),  # Java's, unasked
     ],
 )
 def test_accept_chooses_the_answer_to_text(accept: str, answer_type: str) -> None:
-    assert ask(b"a", PLAIN, accept).answer_type == answer_type
+    assert ask(b"a", TEXT, accept).answer_type == answer_type
     assert ask(b"a", CSV, accept).answer_type == answer_type
 
 
 def test_an_accept_that_cannot_be_met() -> None:
     for accept in ("text/html", "image/png;q=1, text/html", "text/csv;q=x, text/html"):
-        assert refusal(b"a", PLAIN, accept)[0] == 406
+        assert refusal(b"a", TEXT, accept)[0] == 406
 
 
 def test_the_default_accept_stands_for_a_missing_one() -> None:
-    assert read(b"a", PLAIN, "", ALL, "text/csv").answer_type == CSV
-    assert read(b"a", PLAIN, "*/*", ALL, "text/csv").answer_type == CSV
-    assert read(b"a", PLAIN, "application/json", ALL, "text/csv").answer_type == JSON
+    assert read(b"a", TEXT, "", ALL, "text/csv").answer_type == CSV
+    assert read(b"a", TEXT, "*/*", ALL, "text/csv").answer_type == CSV
+    assert read(b"a", TEXT, "application/json", ALL, "text/csv").answer_type == JSON
 
 
 @given(

@@ -34,6 +34,7 @@ SYNONYMS: Mapping[str, str] = MappingProxyType(
         "text/x-csv": CSV,
         "text/json": JSON,
         "application/jsonl": JSON_LINES,
+        "application/json-lines": JSON_LINES,
         "application/x-jsonlines": JSON_LINES,
         "application/x-ndjson": JSON_LINES,
         "application/ndjson": JSON_LINES,
@@ -46,6 +47,7 @@ SYNONYMS: Mapping[str, str] = MappingProxyType(
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 (the RFC's word for a run of characters, no secret)
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _TYPE = re.compile(rf"\s*({_TOKEN})\s*/\s*({_TOKEN})\s*")
+_WEIGHT = re.compile(r"0|0?\.[0-9]+|0\.|1(\.0*)?")
 _PARAMETER = re.compile(rf";\s*(?:({_TOKEN})\s*=\s*({_QUOTED}|[^\s;,\"]*)\s*)?")
 
 
@@ -98,21 +100,21 @@ def parse(text: str) -> ContentType:
 
 
 def parse_accept(text: str) -> list[AcceptedType]:
-    """Read an Accept header, in its own order. Raises ClientError for one that is not."""
+    """Read an Accept header, in its own order.
+
+    What is no type, or has no weight from 0 to 1, is passed over, as RFC 9110 wants of a server: Java sends
+    "text/html, *; q=.2, */*; q=.2" unasked.
+    """
     accepted: list[AcceptedType] = []
-    position = 0
-    while position < len(text):
-        if text[position] in ", \t":
-            position += 1
+    for entry in text.split(","):
+        try:
+            found, end = _read(entry, 0)
+        except ClientError:
             continue
-        found, position = _read(text, position)
-        if position < len(text) and text[position] != ",":
-            raise ClientError(f"Accept {shown(text)}: {shown(text[position:])} is not allowed: TYPE/SUBTYPE; q=0.5, …")
         parameters = dict(found.parameters)
         quality = parameters.pop("q", "1")
-        if not re.fullmatch(r"0(\.[0-9]*)?|1(\.0*)?", quality):
-            raise ClientError(f"Accept {shown(text)}: q = {shown(quality)} is not allowed: a number, 0 to 1")
-        accepted.append(AcceptedType(ContentType(found.name, parameters), float(quality)))
+        if end == len(entry) and _WEIGHT.fullmatch(quality):
+            accepted.append(AcceptedType(ContentType(found.name, parameters), float(quality)))
     return accepted
 
 

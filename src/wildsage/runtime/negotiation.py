@@ -18,25 +18,11 @@ from typing import Any
 
 import msgspec
 
+from wildsage.contract.content_types import CSV, JSON, JSON_LINES, SYNONYMS, TEXT, choose
 from wildsage.contract.errors import ClientError, nearest
 
-JSON = "application/json"
-JSON_LINES = "application/jsonlines"
-CSV = "text/csv"
-PLAIN = "text/plain"
+ANSWER_TYPES = (JSON, JSON_LINES, CSV)  # of text lines; the favourite first
 
-_SPELLINGS = {
-    JSON: JSON,
-    "text/json": JSON,
-    JSON_LINES: JSON_LINES,
-    "application/jsonl": JSON_LINES,
-    "application/json-lines": JSON_LINES,
-    "application/x-jsonlines": JSON_LINES,
-    "application/x-ndjson": JSON_LINES,
-    "application/ndjson": JSON_LINES,
-    CSV: CSV,
-    PLAIN: PLAIN,
-}
 # What says nothing about the body: no header, or what a client puts there by itself (curl --data sends the form type).
 _UNDECLARED = {"", "*/*", "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded"}
 # Python's codecs that are no charsets, or take quadratic time (idna).
@@ -160,36 +146,17 @@ def _declared(content_type: str) -> tuple[str | None, str]:
     essence = essence.lower()
     if essence in _UNDECLARED:
         return None, charset
-    return _SPELLINGS.get(essence, essence), charset
+    return SYNONYMS.get(essence, essence), charset
 
 
 @lru_cache(maxsize=256)
 def _answer_type(accept: str) -> str:
     """The type that Accept likes best among those that text lines can be answered in."""
-    wanted: list[tuple[float, str]] = []
-    for part in accept.split(","):
-        essence, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        quality = 1.0
-        for parameter in parameters:
-            name, _, value = parameter.partition("=")
-            if name.strip() == "q":
-                try:
-                    quality = float(value)
-                except ValueError:
-                    quality = 0.0
-        if essence and quality > 0:
-            wanted.append((quality, essence))
-    if not wanted:
-        return JSON
-    for _, essence in sorted(wanted, key=lambda pair: -pair[0]):
-        if essence in ("*/*", "application/*"):
-            return JSON
-        if essence == "text/*":
-            return CSV
-        known = _SPELLINGS.get(essence)
-        if known is not None and known != PLAIN:
-            return known
-    raise RequestError(f'Accept "{accept[:100]}" cannot be met; the answer can be {JSON}, {JSON_LINES} or {CSV}', 406)
+    found = choose(accept, ANSWER_TYPES)
+    if found is None:
+        allowed = ", ".join(ANSWER_TYPES)
+        raise RequestError(f'Accept "{accept[:100]}" cannot be met; the answer can be {allowed}', 406)
+    return found.name
 
 
 def _unsupported(content_type: str, request_types: Sequence[str]) -> str:
@@ -238,11 +205,11 @@ def _sniff(body: bytes) -> str:
         try:
             _ANY.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return JSON_LINES if _are_json_lines(body) else PLAIN
+            return JSON_LINES if _are_json_lines(body) else TEXT
         return JSON
     if start == b'"' and _are_json_lines(body):
         return JSON_LINES
-    return PLAIN
+    return TEXT
 
 
 def _are_json_lines(body: bytes) -> bool:
