@@ -5,18 +5,19 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
-import platform
+import platform as machine
 import re
 import shutil
 import socket
 import subprocess
 import sys
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from wildsage.contract import machine
+from wildsage.contract import machine as limits
 
 GIB = 1024**3
 LOW_MEMORY_BYTES = 2 * GIB
@@ -55,23 +56,24 @@ def examine(home: Path) -> list[Finding]:
 
 
 def python() -> Finding:
-    system = f"{platform.system()} {platform.machine()}"
-    return Finding("python", Verdict.GOOD, f"{platform.python_version()} on {system}, {sys.executable}")
+    system = f"{machine.system()} {machine.machine()}"
+    return Finding("python", Verdict.GOOD, f"{machine.python_version()} on {system}, {sys.executable}")
 
 
 def cores() -> Finding:
-    """Cores that this process may use: its affinity, or less where a container sets a share."""
-    return Finding("cores", Verdict.GOOD, f"{machine.cores()} of {os.cpu_count() or 1}")
+    """Cores that this process may use: its affinity, or less where a container sets a quota."""
+    return Finding("cores", Verdict.GOOD, f"{limits.cores()} of {os.cpu_count() or 1}")
 
 
 def memory() -> Finding:
-    """Memory of the machine, or the container's limit where that is lower."""
-    total, available = machine.total_memory(), machine.available_memory()
-    if total is None:
+    """Memory that jobs can have: what is free, or less where a container or a limit of the process says so."""
+    available = limits.available_memory()
+    if available is None:
         return Finding("memory", Verdict.OPTIONAL, "not known on this system")
-    free = total if available is None else min(available, total)
-    found = f"{total / GIB:.1f} GiB, {free / GIB:.1f} GiB free"
-    if free < LOW_MEMORY_BYTES:
+    found = f"{available / GIB:.1f} GiB free"
+    with suppress(ValueError, OSError):
+        found += f" of {os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / GIB:.1f} GiB"
+    if available < LOW_MEMORY_BYTES:
         return Finding(
             "memory", Verdict.OPTIONAL, found, "fine for the samples; set buckets lower for large n-gram models"
         )

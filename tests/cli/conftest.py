@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.runtime.third_party import environment, install
 from wildsage import quickstart, samples
 from wildsage.cli.app import run
 
@@ -47,6 +48,17 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
         return Result(code, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tests' own algorithm, for this process and those that it starts."""
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    install(packages)
+    monkeypatch.setenv("PYTHONPATH", environment(packages)["PYTHONPATH"])
+    monkeypatch.setattr(sys, "path", [str(packages), *sys.path])
+    return packages
 
 
 @pytest.fixture(scope="session")

@@ -71,6 +71,28 @@ def test_an_algorithm_in_full(call: Call) -> None:
     assert {"name", "type", "default", "minimum", "meaning"} <= set(facts["hyperparameters"][0])
 
 
+def test_a_third_partys_algorithm_is_one_of_them(call: Call, home: Path, installed: Path, tmp_path: Path) -> None:
+    assert "counting\tyes\tof another package" in call("algorithms").out
+    shown = call("algorithms", "counting").out
+    assert "rounds\tint\tan integer, 1 or more\trequired\tpasses over the data" in shown
+    words = tmp_path / "words.txt"
+    words.write_text("a b a\n")
+    refused = call("train", "counting", f"train={words}", "round=1")
+    assert 'did you mean "rounds"?' in refused.err
+    trained = call("train", "counting", f"train={words}", "rounds=1", "--name", "counted", "--json")
+    assert trained.code == 0, trained.err
+    assert call("predict", "counted", "a", "--json").json == [{"count": 2.0}]
+
+
+def test_a_name_comes_before_a_folder_of_that_name(
+    call: Call, job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / job).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert "__label__" in call("predict", job, TEXT).out
+    assert call("predict", f"./{job}", TEXT).code == 1
+
+
 def test_train_shows_the_log_and_the_result(call: Call, home: Path, files: dict[str, Path], tmp_path: Path) -> None:
     arguments = [f"{name}={path}" for name, path in files.items()]
     result = call(
@@ -189,11 +211,21 @@ def test_an_endpoint_from_its_start_to_its_end(call: Call, home: Path, job: str,
 
 
 def test_a_bare_model_file_can_be_deployed(call: Call, home: Path, model_file: str) -> None:
-    result = call("deploy", model_file, "--name", "bare")
+    result = call("deploy", model_file, "--name", "bare")  # the files tell whose model it is
     assert result.code == 0, result.err
     assert result.out.startswith("bare answers at http://127.0.0.1:")
     assert "__label__" in call("predict", "bare", TEXT).out
     assert call("delete", "endpoint", "bare", "--json").json == {"Deleted": "bare", "Kind": "endpoint"}
+
+
+def test_a_model_whose_algorithm_nobody_named_can_be_asked_and_deployed(
+    call: Call, home: Path, model_file: str
+) -> None:
+    Platform(home).create_model(ModelName="nameless", PrimaryContainer={"ModelDataUrl": model_file})
+    assert "__label__" in call("predict", "nameless", TEXT).out
+    assert call("deploy", "nameless", "--name", "nameless").code == 0
+    assert call("delete", "endpoint", "nameless").code == 0
+    assert call("delete", "model", "nameless").code == 0
 
 
 def test_the_doctor_answers(call: Call, home: Path) -> None:

@@ -92,7 +92,10 @@ def test_a_default_is_the_favourite() -> None:
     assert choose(None, [], default=None) is None
 
 
-@pytest.mark.parametrize("accept", ["application/json;q=2", "application/json;q=x", "text", "*/csv", "a/b c/d"])
-def test_what_is_no_accept_is_refused(accept: str) -> None:
-    with pytest.raises(ClientError):
-        choose(accept, OFFERED)
+@pytest.mark.parametrize(
+    "bad", ["application/json;q=2", "application/json;q=x", "application/json;q=", "text", "*/json", "a/b c/d", "*;q=1"]
+)
+def test_what_is_no_accept_is_passed_over(bad: str) -> None:
+    assert choose(f"{bad}, text/csv;q=.2", OFFERED) == ContentType(CSV)
+    assert choose(f"x/y, {bad}", OFFERED) is None
+    assert choose(bad, OFFERED) == ContentType(JSON)

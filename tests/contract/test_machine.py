@@ -37,7 +37,6 @@ def test_memory_below_the_limit_of_a_group_above(proc: Path, tmp_path: Path) -> 
     tell(groups / "user" / "memory.current", f"{3 * GB}\n")
     tell(groups / "user" / "memory.stat", f"anon 5\ninactive_file {1 * GB}\n")
     assert machine.available_memory(proc=proc, cgroups=groups) == 6 * GB
-    assert machine.total_memory(proc=proc, cgroups=groups) == min(8 * GB, machine.total_memory() or 0)
 
 
 def test_memory_of_a_container_with_version_1(proc: Path, tmp_path: Path) -> None:
@@ -61,7 +60,6 @@ def test_memory_below_the_limit_of_the_address_space(
 
 def test_memory_of_this_machine() -> None:
     assert (machine.available_memory() or 0) > 0
-    assert (machine.total_memory() or 0) > 0
 
 
 def test_cores_of_a_group_with_a_share(proc: Path, tmp_path: Path) -> None:

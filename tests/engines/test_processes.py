@@ -34,13 +34,10 @@ def test_an_identity_is_one_process_alone(descriptors: bool, monkeypatch: pytest
     with subprocess.Popen(python("import time; time.sleep(60)")) as child:
         process = processes.look_up(child.pid)
         assert process is not None
-        assert processes.is_running(child.pid, process.identity)
-        assert not processes.is_running(child.pid, "another")
         assert not processes.send(process._replace(identity="another"), signal.SIGKILL)
         assert child.poll() is None
         assert processes.send(process, signal.SIGKILL)
         until(lambda: (found := processes.look_up(child.pid)) is None or found.dead)
-        assert not processes.is_running(child.pid, process.identity)
     assert processes.look_up(child.pid) is None
     assert not processes.send(process, signal.SIGKILL)
 

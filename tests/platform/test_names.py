@@ -55,6 +55,8 @@ def test_home_and_region_come_from_the_environment(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     assert (names.default_home(), names.default_region()) == (tmp_path, "eu-west-1")
+    monkeypatch.setenv("WILDSAGE_HOME", "~/birds")
+    assert names.default_home() == Path.home() / "birds"
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     monkeypatch.delenv("WILDSAGE_HOME")
     assert names.default_home() == Path.home() / ".wildsage"

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wildsage.contract.content_types import CSV, JSON, JSON_LINES, TEXT
-from wildsage.runtime.negotiation import Request, RequestError, read, write
+from wildsage.runtime.negotiation import CSV, JSON, JSON_LINES, TEXT, Request, RequestError, read, write
 
 ALL = (JSON, JSON_LINES, CSV, TEXT)
 # What a JSON document can hold and give back.
@@ -188,6 +187,7 @@ def test_only_the_models_own_types_are_read() -> None:
         ("text/html, application/jsonlines;q=0.5, text/csv;q=0.9", CSV),
         ("text/csv;q=0, */*;q=0.1", JSON),
         ("application/x-ndjson", JSON_LINES),
+        ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", JSON),  # Java's, unasked
     ],
 )
 def test_accept_chooses_the_answer_to_text(accept: str, answer_type: str) -> None:

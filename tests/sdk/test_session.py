@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from tests.sdk.recording import RecordingBoto, RecordingClient, RefusedError
+from wildsage.platform import names
+from wildsage.platform.files import beside_name
 from wildsage.sdk.exceptions import ArgumentError, NotSupportedError, UnexpectedStatusException
 from wildsage.sdk.s3 import S3Downloader, S3Uploader, parse_s3_url, s3_path_join
 from wildsage.sdk.session import Session, container_def, get_execution_role, production_variant
@@ -57,6 +59,12 @@ def test_a_folder_keeps_its_shape(session: Session, tmp_path: Path) -> None:
     assert session.list_s3_files(session.default_bucket(), "") == ["data/deep/y", "data/x"]
     copies = session.download_data(tmp_path / "down", session.default_bucket(), "data")
     assert copies == [str(tmp_path / "down" / "deep" / "y"), str(tmp_path / "down" / "x")]
+
+
+def test_what_is_being_written_is_not_there_yet(session: Session, tmp_path: Path) -> None:
+    session.upload_string_as_file_body("x", "mine", "k")
+    beside_name(tmp_path / "home" / "buckets" / "mine" / "half").write_text("of it")
+    assert session.list_s3_files("mine", "") == ["k"]
 
 
 def test_text_goes_up(session: Session) -> None:
@@ -149,7 +157,7 @@ def test_an_embedded_session_needs_no_account(session: Session, monkeypatch: pyt
     assert session.account_id() == "000000000000"
     assert session.boto_region_name == "eu-west-1"
     assert session.default_bucket() == "sagemaker-eu-west-1-000000000000"
-    assert get_execution_role(session) == "arn:aws:iam::000000000000:role/WildsageExecutionRole"
+    assert get_execution_role(session) == names.DEFAULT_ROLE
     assert session.expand_role("Mine") == "arn:aws:iam::000000000000:role/Mine"
     assert session.expand_role("arn:aws:iam::1:role/x") == "arn:aws:iam::1:role/x"
 

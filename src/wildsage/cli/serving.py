@@ -18,6 +18,8 @@ from wildsage.cli.training import Json
 from wildsage.contract.errors import ClientError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wildsage.platform.service import Platform
 
 JSON_TYPE = "application/json"
@@ -74,9 +76,14 @@ def deploy(
         ),
     ] = None,
     algorithm: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="Whose model a bare model.tar.gz holds.", autocompletion=names.algorithm),
-    ] = "blazingtext",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Whose model a bare model.tar.gz holds.",
+            show_default="found out from its files",
+            autocompletion=names.algorithm,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Serve a model over HTTP on this machine, until `wildsage delete endpoint`.
@@ -268,58 +275,55 @@ def delete(
         show.line(f"{kind} {name} is deleted")
 
 
-def _is_file(text: str) -> bool:
-    return "://" in text or Path(text).exists() or text.endswith((".tar.gz", ".tgz"))
+def _is_path(text: str) -> bool:
+    """Whether the text can only be a path or a URL: no name has a slash or such an ending."""
+    return "/" in text or text.endswith((".tar.gz", ".tgz", ".bin", ".ftz"))
 
 
-def _model_of(platform: Platform, name: str, algorithm: str) -> tuple[str, str]:
-    """Where the model of a file, a job or a model record lies, and the image of its algorithm."""
-    from wildsage.platform.errors import ServiceError
+def _model_of(platform: Platform, name: str, algorithm: str | None = None) -> tuple[str, str | None]:
+    """Where the model of a file, a job or a model record lies, and the image of its algorithm, if that is known.
 
-    if _is_file(name):
-        from wildsage.contract import builtins
-
-        return name, builtins.resolve(algorithm)
-    try:
-        job = platform.describe_training_job(TrainingJobName=name)
-    except ServiceError:
-        pass
-    else:
+    A job or model comes before a file or folder of the same name.
+    """
+    if _is_path(name):
+        return name, algorithm
+    job = _found(platform.describe_training_job, TrainingJobName=name)
+    if job is not None:
         file = job.get("ModelArtifacts", {}).get("S3ModelArtifacts")
         if not file:
             raise ClientError(f"job {name} has left no model: it is {job['TrainingJobStatus']}")
         return str(file), str(job["AlgorithmSpecification"]["TrainingImage"])
+    model = _found(platform.describe_model, ModelName=name)
+    if model is not None:
+        return str(model["PrimaryContainer"]["ModelDataUrl"]), model["PrimaryContainer"].get("Image")
+    if not Path(name).exists():
+        raise ClientError(f'there is no file, job or model "{name}"; list what there is with `wildsage models`')
+    return name, algorithm
+
+
+def _found(describe: Callable[..., dict[str, Any]], **named: str) -> dict[str, Any] | None:
+    """What a describe operation says, None where there is nothing of this name."""
+    from wildsage.platform.errors import ServiceError
+
     try:
-        container = platform.describe_model(ModelName=name)["PrimaryContainer"]
+        return describe(**named)
     except ServiceError:
-        raise ClientError(
-            f'there is no file, job or model "{name}"; list what there is with `wildsage models`'
-        ) from None
-    return str(container["ModelDataUrl"]), str(container["Image"])
+        return None
 
 
 def open_model(platform: Platform, name: str) -> Path:
     """The folder with the files of a job's model, a model record's or a file's."""
     from wildsage.platform import artifacts
 
-    model_data, _ = _model_of(platform, name, "blazingtext")
+    model_data, _ = _model_of(platform, name)
     return artifacts.open_model(model_data, platform.home)
 
 
 def _ask(platform: Platform, target: str, body: bytes, content_type: str, accept: str) -> bytes:
     """The answer of an endpoint, or of a model file that a process of its own opens."""
-    from wildsage.platform.errors import ServiceError
-
-    if not _is_file(target):
-        try:
-            platform.describe_endpoint(EndpointName=target)
-        except ServiceError:
-            pass
-        else:
-            said = platform.runtime.invoke_endpoint(
-                EndpointName=target, Body=body, ContentType=content_type, Accept=accept
-            )
-            return bytes(said["Body"].read())
+    if not _is_path(target) and _found(platform.describe_endpoint, EndpointName=target) is not None:
+        said = platform.runtime.invoke_endpoint(EndpointName=target, Body=body, ContentType=content_type, Accept=accept)
+        return bytes(said["Body"].read())
     folder = open_model(platform, target)
     command = [sys.executable, "-m", "wildsage.runtime.predict", "--model", str(folder)]
     command += ["--content-type", content_type, "--accept", accept]

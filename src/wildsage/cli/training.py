@@ -41,21 +41,22 @@ def algorithms(
 
     here = builtins.installed()
     if name is not None:
-        built_in = builtins.table(builtins.resolve(name))
+        from wildsage.platform.algorithms import facts_of
+
+        built_in = facts_of(name)
         if json:
             show.as_json({**asdict(built_in), "available": built_in.name in here})
         else:
             _describe(built_in, available=built_in.name in here)
         return
-    listed = [builtins.table(each) for each in builtins.names()]
+    tasks = {each: list(builtins.table(each).tasks) for each in builtins.names()}
+    listed = sorted({*tasks, *here}, key=lambda each: (each not in here, each))
     if json:
-        show.as_json(
-            [{"name": each.name, "tasks": list(each.tasks), "available": each.name in here} for each in listed]
-        )
+        show.as_json([{"name": each, "tasks": tasks.get(each, []), "available": each in here} for each in listed])
         return
-    listed.sort(key=lambda each: each.name not in here)
     rows = [
-        (each.name, "yes" if each.name in here else "no", ", ".join(each.tasks).replace("_", " ")) for each in listed
+        (each, "yes" if each in here else "no", ", ".join(tasks.get(each, ["of another package"])).replace("_", " "))
+        for each in listed
     ]
     show.table(("Algorithm", "Here", "For"), rows, empty="none")
 
@@ -118,10 +119,10 @@ def train(
       wildsage train blazingtext train=train.txt mode=supervised --detach
     """
     from wildsage.cli.arguments import required, sort_out
-    from wildsage.contract import builtins
+    from wildsage.platform.algorithms import facts_of
     from wildsage.sdk.estimator import Estimator
 
-    built_in = builtins.table(builtins.resolve(algorithm))
+    built_in = facts_of(algorithm)
     given = sort_out(
         arguments or [],
         channels=_channels(built_in),
@@ -266,7 +267,7 @@ def _hyperparameters(built_in: BuiltIn) -> list[str]:
 
 
 def _describe(built_in: BuiltIn, *, available: bool) -> None:
-    show.line(f"{built_in.name}: {', '.join(built_in.tasks).replace('_', ' ')}")
+    show.line(f"{built_in.name}: {', '.join(built_in.tasks or ['of another package']).replace('_', ' ')}")
     if not available:
         show.line("Its contract is known, but it is not part of this installation yet.")
     show.line("\nHyperparameters")

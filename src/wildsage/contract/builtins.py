@@ -110,6 +110,40 @@ class BuiltIn:
     label_position: str
     sources: tuple[str, ...]
 
+    @classmethod
+    def third_party(
+        cls,
+        name: str,
+        hyperparameters: tuple[HyperparameterFact, ...],
+        channels: tuple[ChannelFact, ...],
+        request_types: tuple[str, ...],
+    ) -> BuiltIn:
+        """A row for an algorithm that the contract does not have; what its own package does not say stays empty."""
+        nothing: dict[str, Any] = dict.fromkeys(
+            [
+                "aliases",
+                "versions",
+                "tasks",
+                "container_only_hyperparameters",
+                "tunable",
+                "metrics",
+                "response_types",
+                "examples",
+                "sources",
+            ],
+            (),
+        )
+        return cls(
+            name=name,
+            hyperparameters=hyperparameters,
+            channels=channels,
+            request_types=request_types,
+            version_aliases={},
+            incremental_training=False,
+            label_position="",
+            **nothing,
+        )
+
     @property
     def metric_definitions(self) -> list[MetricDefinition]:
         """The metric definitions that the service adds to a job of this algorithm."""

@@ -11,9 +11,10 @@ from wildsage.contract.errors import ClientError
 from wildsage.contract.files import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 ANY = "*/*"
+AUGMENTED_MANIFEST = "application/jsonlines"
 CSV = "text/csv"
 JSON = "application/json"
 JSON_LINES = "application/jsonlines"
@@ -32,8 +33,8 @@ SYNONYMS: Mapping[str, str] = MappingProxyType(
         "application/csv": CSV,
         "text/x-csv": CSV,
         "text/json": JSON,
-        "application/json-lines": JSON_LINES,
         "application/jsonl": JSON_LINES,
+        "application/json-lines": JSON_LINES,
         "application/x-jsonlines": JSON_LINES,
         "application/x-ndjson": JSON_LINES,
         "application/ndjson": JSON_LINES,
@@ -46,8 +47,7 @@ SYNONYMS: Mapping[str, str] = MappingProxyType(
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 (the RFC's word for a run of characters, no secret)
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _TYPE = re.compile(rf"\s*({_TOKEN})\s*/\s*({_TOKEN})\s*")
-# "text/html, *; q=.2", which Java's own client sends.
-_ANYTHING = re.compile(r"\s*\*\s*(?=[;,]|$)")
+_WEIGHT = re.compile(r"0|0?\.[0-9]+|0\.|1(\.0*)?")
 _PARAMETER = re.compile(rf";\s*(?:({_TOKEN})\s*=\s*({_QUOTED}|[^\s;,\"]*)\s*)?")
 
 
@@ -100,26 +100,21 @@ def parse(text: str) -> ContentType:
 
 
 def parse_accept(text: str) -> list[AcceptedType]:
-    """Read an Accept header, in its own order. Raises ClientError for one that is not."""
+    """Read an Accept header, in its own order.
+
+    What is no type, or has no weight from 0 to 1, is passed over, as RFC 9110 wants of a server: Java sends
+    "text/html, *; q=.2, */*; q=.2" unasked.
+    """
     accepted: list[AcceptedType] = []
-    position = 0
-    while position < len(text):
-        if text[position] in ", \t":
-            position += 1
+    for entry in text.split(","):
+        try:
+            found, end = _read(entry, 0)
+        except ClientError:
             continue
-        bare = _ANYTHING.match(text, position)
-        if bare is not None:
-            parameters, position = _parameters(text, bare.end())
-            found = ContentType(ANY, parameters)
-        else:
-            found, position = _read(text, position)
-        if position < len(text) and text[position] != ",":
-            raise ClientError(f"Accept {shown(text)}: {shown(text[position:])} is not allowed: TYPE/SUBTYPE; q=0.5, …")
         parameters = dict(found.parameters)
         quality = parameters.pop("q", "1")
-        if not re.fullmatch(r"0?\.[0-9]+|0\.?|1(\.0*)?", quality):
-            raise ClientError(f"Accept {shown(text)}: q = {shown(quality)} is not allowed: a number, 0 to 1")
-        accepted.append(AcceptedType(ContentType(found.name, parameters), float(quality)))
+        if end == len(entry) and _WEIGHT.fullmatch(quality):
+            accepted.append(AcceptedType(ContentType(found.name, parameters), float(quality)))
     return accepted
 
 
@@ -162,20 +157,20 @@ def _read(text: str, position: int) -> tuple[ContentType, int]:
     main, sub = match[1].lower(), match[2].lower()
     if (main == "*" and sub != "*") or ("*" in main and main != "*") or ("*" in sub and sub != "*"):
         raise ClientError(f"content type {shown(text)} is not allowed: a wildcard stands for all, as in text/* or */*")
-    parameters, end = _parameters(text, match.end())
+    parameters = dict(_parameters(text, match.end()))
+    end = match.end()
+    while (step := _PARAMETER.match(text, end)) is not None:
+        end = step.end()
     name = f"{main}/{sub}"
     return ContentType(SYNONYMS.get(name, name), parameters), end
 
 
-def _parameters(text: str, position: int) -> tuple[dict[str, str], int]:
-    """The parameters from a position on, and where they end."""
-    found: dict[str, str] = {}
+def _parameters(text: str, position: int) -> Iterator[tuple[str, str]]:
     while (match := _PARAMETER.match(text, position)) is not None:
         position = match.end()
         if match[1] is not None:
             value = match[2]
-            found[match[1].lower()] = re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
-    return found, position
+            yield match[1].lower(), re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
 
 
 def _quoted(value: str) -> str:

@@ -45,13 +45,6 @@ def neuron_cores(*, devices: Path = DEVICES) -> int:
     return sum(1 for path in devices.glob("neuron*") if re.fullmatch(r"neuron[0-9]+", path.name))
 
 
-def total_memory(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
-    """Bytes of memory that this process could ever have: the machine's, or its cgroups' limit; None if not known."""
-    limits = [_memory_limit(folder) for folder in _cgroup_folders("memory", proc, cgroups)]
-    found = [value for value in (_physical_memory(), *limits) if value is not None]
-    return min(found) if found else None
-
-
 def available_memory(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
     """Bytes that this process can still take without swapping or being killed; None where nothing says so.
 
@@ -118,22 +111,13 @@ def _cgroup_folders(controller: str, proc: Path, cgroups: Path) -> list[Path]:
     return [folder for folder in dict.fromkeys(folders) if ".." not in folder.parts and folder.is_dir()]
 
 
-def _memory_limit(folder: Path) -> int | None:
-    for name in ("memory.max", "memory.limit_in_bytes"):
-        limit = _number(folder / name)
-        if limit is not None and limit < _NO_LIMIT:
-            return limit
-    return None
-
-
 def _cgroup_memory(folder: Path) -> int | None:
-    limit = _memory_limit(folder)
-    for use_file, cache_key in (
-        ("memory.current", "inactive_file"),
-        ("memory.usage_in_bytes", "total_inactive_file"),
+    for limit_file, use_file, cache_key in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
-        used = _number(folder / use_file)
-        if limit is not None and used is not None:
+        limit, used = _number(folder / limit_file), _number(folder / use_file)
+        if limit is not None and limit < _NO_LIMIT and used is not None:
             return limit - used + _statistic(folder / "memory.stat", cache_key)
     return None
 

@@ -99,12 +99,6 @@ def identity(pid: int) -> str:
     return process.identity if process is not None else ""
 
 
-def is_running(pid: int, known_identity: str) -> bool:
-    """Whether the very process that once was recorded under this pid still runs."""
-    process = look_up(pid)
-    return process is not None and not process.dead and process.identity == known_identity
-
-
 # --- signalling
 
 

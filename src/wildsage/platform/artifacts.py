@@ -19,7 +19,7 @@ from wildsage.engines.processes import boot
 from wildsage.platform import locks
 from wildsage.platform.archives import Limits, is_archive, members_of, pack, unpack
 from wildsage.platform.channels import place_channel
-from wildsage.platform.files import disk_errors, link_file, scratch_folder
+from wildsage.platform.files import LOCK, disk_errors, link_file, scratch_folder
 from wildsage.platform.locations import (
     Location,
     download,
@@ -125,7 +125,7 @@ def _cached(key: str, uri: str, home: Path, fill: Callable[[Path], None]) -> Pat
     entry = models / key
     with disk_errors("making", models):
         models.mkdir(parents=True, exist_ok=True)
-        with locks.held(models / ".lock"):
+        with locks.held(models / LOCK):
             if _is_valid(entry):
                 return entry / "files"
     with scratch_folder(models) as scratch, disk_errors("making", entry):
@@ -133,7 +133,7 @@ def _cached(key: str, uri: str, home: Path, fill: Callable[[Path], None]) -> Pat
         if not any((scratch / "files").iterdir()):
             raise ClientError(f"{uri} has no model: it is empty")
         (scratch / "origin.json").write_text(json.dumps({"uri": uri, "boot": boot()}), "utf-8")
-        with locks.held(models / ".lock"):
+        with locks.held(models / LOCK):
             if not _is_valid(entry):  # else another process was faster
                 shutil.rmtree(entry, ignore_errors=True)
                 os.rename(scratch, entry)

@@ -15,6 +15,7 @@ from wildsage.contract.files import beside_name, new_file
 from wildsage.platform import locks
 
 CHUNK_BYTES = 1 << 20  # the unit of reading and writing
+LOCK = ".lock"  # of a folder whose entries come and go
 
 
 @contextlib.contextmanager
@@ -53,21 +54,20 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 
     Its maker holds a lock on it for as long as it lives, which tells the one from the other.
     """
-    with disk_errors("making a folder in", parent):
-        parent.mkdir(parents=True, exist_ok=True)
-        with locks.held(parent / ".lock"):
-            for stale in parent.glob(".*.scratch"):
-                with contextlib.suppress(OSError), _held(stale):
-                    shutil.rmtree(stale, ignore_errors=True)
-            scratch = parent / f".{os.urandom(6).hex()}.scratch"
-            scratch.mkdir()
-            holder = _held(scratch)
-            holder.__enter__()
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        holder.__exit__(None, None, None)
+    with contextlib.ExitStack() as holding:
+        with disk_errors("making a folder in", parent):
+            parent.mkdir(parents=True, exist_ok=True)
+            with locks.held(parent / LOCK):
+                for stale in parent.glob(".*.scratch"):
+                    with contextlib.suppress(OSError), _held(stale):
+                        shutil.rmtree(stale, ignore_errors=True)
+                scratch = parent / f".{os.urandom(6).hex()}.scratch"
+                scratch.mkdir()
+                holding.enter_context(_held(scratch))
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wildsage.contract.errors import ClientError, DataError
+from wildsage.contract.files import shown
 
 ALL = "$"
 CSV_TYPE, JSON_TYPE, LINES_TYPE = "text/csv", "application/json", "application/jsonlines"
@@ -48,7 +49,7 @@ def selector(path: str, member: str) -> Selector | None:
         if not single:
             return found
         if not found:
-            raise ClientError(f'{member} "{path}" finds nothing in {_shown(value)}')
+            raise ClientError(f'{member} "{path}" finds nothing in {shown(value)}')
         return found[0]
 
     return select
@@ -132,8 +133,3 @@ def _write(value: Any, kind: str) -> bytes:
         csv.writer(text, lineterminator="").writerow(value if isinstance(value, list) else [value])
         return text.getvalue().encode()
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 100 else text[:99] + "…"

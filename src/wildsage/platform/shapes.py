@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from wildsage.contract.errors import nearest
+from wildsage.contract.files import shown
 from wildsage.platform.errors import invalid
 
 Shape = dict[str, Any]
@@ -46,7 +47,6 @@ _TYPES = {
     "boolean": ("true or false", (bool,)),
     "blob": ("bytes or text", (bytes, bytearray, memoryview, str)),
 }
-_SHOWN = 100  # characters of a refused value that a message repeats
 
 
 @cache
@@ -92,11 +92,6 @@ def check(service: str, operation: str, request: Mapping[str, Any]) -> dict[str,
     return checked
 
 
-def _shown(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=repr)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
-
-
 def _check(service: str, name: str, value: Any, path: str, problems: list[str]) -> Any:
     shape = _shape(service, name)
     kind = shape["type"]
@@ -104,13 +99,13 @@ def _check(service: str, name: str, value: Any, path: str, problems: list[str]) 
         return _structure(service, name, shape, value, path, problems)
     if kind == "list":
         if isinstance(value, str | bytes) or not isinstance(value, Sequence):
-            problems.append(f"{path} = {_shown(value)} is not allowed: a list")
+            problems.append(f"{path} = {shown(value)} is not allowed: a list")
             return None
         _size(shape, len(value), "items", path, problems)
         return [_check(service, shape["member"], item, f"{path}[{i}]", problems) for i, item in enumerate(value)]
     if kind == "map":
         if not isinstance(value, Mapping):
-            problems.append(f"{path} = {_shown(value)} is not allowed: a map from text to values")
+            problems.append(f"{path} = {shown(value)} is not allowed: a map from text to values")
             return None
         _size(shape, len(value), "entries", path, problems)
         checked = {}
@@ -125,7 +120,7 @@ def _check(service: str, name: str, value: Any, path: str, problems: list[str]) 
 
 def _structure(service: str, name: str, shape: Shape, value: Any, path: str, problems: list[str]) -> Any:
     if not isinstance(value, Mapping):
-        problems.append(f"{path or 'the request'} = {_shown(value)} is not allowed: a structure")
+        problems.append(f"{path or 'the request'} = {shown(value)} is not allowed: a structure")
         return None
     members: dict[str, str] = shape["members"]
     prefix = f"{path}." if path else ""
@@ -145,7 +140,7 @@ def _scalar(shape: Shape, value: Any, path: str, problems: list[str]) -> Any:
     kind = shape["type"]
     what, types = _TYPES[kind]
     if not isinstance(value, types) or (isinstance(value, bool) and kind != "boolean"):
-        problems.append(f"{path} = {_shown(value)} is not allowed: {what}")
+        problems.append(f"{path} = {shown(value)} is not allowed: {what}")
         return None
     if kind in ("string", "blob"):
         return _text(shape, value, path, problems)
@@ -162,11 +157,11 @@ def _scalar(shape: Shape, value: Any, path: str, problems: list[str]) -> Any:
 def _text(shape: Shape, value: Any, path: str, problems: list[str]) -> Any:
     if "enum" in shape and value not in shape["enum"]:
         allowed = ", ".join(shape["enum"])
-        problems.append(f"{path} = {_shown(value)} is not allowed: {allowed}{nearest(value, shape['enum'])}")
+        problems.append(f"{path} = {shown(value)} is not allowed: {allowed}{nearest(value, shape['enum'])}")
     _size(shape, len(value), "bytes" if shape["type"] == "blob" else "characters", path, problems)
     if "pattern" in shape and not _compiled(shape["pattern"]).fullmatch(value):
         allowed = shape.get("allowed") or f"text that matches {shape['pattern']}"
-        problems.append(f"{path} = {_shown(value)} is not allowed: {allowed}")
+        problems.append(f"{path} = {shown(value)} is not allowed: {allowed}")
     return value
 
 
@@ -189,5 +184,5 @@ def _time(value: Any, path: str, problems: list[str]) -> datetime | None:
             return datetime.fromisoformat(value).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         pass
-    problems.append(f"{path} = {_shown(value)} is not allowed: a datetime, epoch seconds or ISO 8601 text")
+    problems.append(f"{path} = {shown(value)} is not allowed: a datetime, epoch seconds or ISO 8601 text")
     return None

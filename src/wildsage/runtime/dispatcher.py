@@ -184,11 +184,6 @@ class Dispatcher:
         """There is a worker that answers."""
         return any(worker.ready for worker in self._workers)
 
-    @property
-    def busy(self) -> bool:
-        """A request waits or is being answered."""
-        return bool(self._queue) or any(worker.held for worker in self._workers)
-
     def submit(self, job: Job) -> None:
         """Queue a request; refuses it at once, through itself, when the queue is full."""
         if len(self._queue) >= self.limits.waiting:

@@ -18,13 +18,13 @@ from typing import Any
 
 import msgspec
 
-from wildsage.contract import content_types
-from wildsage.contract.content_types import ANY, CSV, JSON, JSON_LINES, OCTET_STREAM, TEXT
+from wildsage.contract.content_types import CSV, JSON, JSON_LINES, SYNONYMS, TEXT, choose
 from wildsage.contract.errors import ClientError, nearest
 
+ANSWER_TYPES = (JSON, JSON_LINES, CSV)  # of text lines; the favourite first
+
 # What says nothing about the body: no header, or what a client puts there by itself (curl --data sends the form type).
-_UNDECLARED = {"", ANY, OCTET_STREAM, "binary/octet-stream", "application/x-www-form-urlencoded"}
-_ANSWER_TYPES = (JSON, JSON_LINES, CSV)  # what text lines can be answered in, the favourite first
+_UNDECLARED = {"", "*/*", "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded"}
 # Python's codecs that are no charsets, or take quadratic time (idna).
 _NO_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -87,7 +87,7 @@ def read(
     if kind == JSON_LINES:
         instances, options = _read_json_lines(body)
         return Request(instances, options, JSON_LINES)
-    answer_type = _answer_type(accept if accept.strip() not in ("", ANY) else default_accept)
+    answer_type = _answer_type(accept if accept.strip() not in ("", "*/*") else default_accept)
     text = _text(body)
     instances = _read_csv(text) if kind == CSV else _lines(text)
     return Request(instances, [_NO_OPTIONS] * len(instances), answer_type)
@@ -130,13 +130,12 @@ def _fields(value: Any) -> Iterator[Any]:
 @lru_cache(maxsize=256)
 def _declared(content_type: str) -> tuple[str | None, str]:
     """The kind of body that a Content-Type names (None: it names none) and its charset."""
-    if content_type.strip() in _UNDECLARED:
-        return None, "utf-8"
-    try:
-        declared = content_types.parse(content_type)
-    except ClientError as error:
-        raise RequestError(str(error), 415) from None
-    charset = declared.charset.strip("'")
+    essence, *parameters = (part.strip() for part in content_type.split(";"))
+    charset = "utf-8"
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            charset = value.strip().strip("\"'")
     try:
         charset = lookup(charset).name
         if charset in _NO_CHARSETS:
@@ -144,20 +143,20 @@ def _declared(content_type: str) -> tuple[str | None, str]:
         "".encode(charset)
     except (LookupError, ValueError):  # a codec that is unknown, or not one of text
         raise RequestError(f'Content-Type names the charset "{charset[:40]}", which is not known', 415) from None
-    return None if declared.name in _UNDECLARED else declared.name, charset
+    essence = essence.lower()
+    if essence in _UNDECLARED:
+        return None, charset
+    return SYNONYMS.get(essence, essence), charset
 
 
 @lru_cache(maxsize=256)
 def _answer_type(accept: str) -> str:
     """The type that Accept likes best among those that text lines can be answered in."""
-    try:
-        chosen = content_types.choose(accept, _ANSWER_TYPES)
-    except ClientError as error:
-        raise RequestError(str(error), 406) from None
-    if chosen is None:
-        allowed = f"{JSON}, {JSON_LINES} or {CSV}"
+    found = choose(accept, ANSWER_TYPES)
+    if found is None:
+        allowed = ", ".join(ANSWER_TYPES)
         raise RequestError(f'Accept "{accept[:100]}" cannot be met; the answer can be {allowed}', 406)
-    return chosen.name
+    return found.name
 
 
 def _unsupported(content_type: str, request_types: Sequence[str]) -> str:

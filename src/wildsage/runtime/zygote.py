@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ONE_WORKER = b"W"
 WORKERS_END_S = 2.0  # the front is gone: workers get this long to see it, then SIGKILL
 
 

@@ -9,26 +9,23 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wildsage.platform.names import ACCOUNT, default_bucket, default_home, default_region, role_arn
+from wildsage.platform import names
 from wildsage.sdk import logs
+from wildsage.sdk.buckets import Buckets, FolderBuckets, S3Buckets
 from wildsage.sdk.exceptions import ArgumentError, CapacityError, UnexpectedStatusException, one_of, unsupported
 from wildsage.sdk.logs import Description, LogReader, say
 from wildsage.sdk.names import Tags, filled, format_tags, name_from_base, name_from_image
 
 logger = logging.getLogger(__name__)
 
-ROLE = "WildsageExecutionRole"
 EMBEDDED_POLL_S = 0.03
 _TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
 _TRANSFORM_LOGS = "/aws/sagemaker/TransformJobs"
-_UNFINISHED = ".wildsage-"
 
 # One platform a home folder: sessions are made freely (each estimator without one makes its own), and share it.
 _platforms: dict[Path, Any] = {}
@@ -52,7 +49,7 @@ class EmbeddedClients:
 
     @property
     def region_name(self) -> str:
-        return default_region()
+        return names.default_region()
 
     def client(self, service_name: str, *_: Any, **__: Any) -> Any:
         """Return the platform's client of a service. Raises NotSupportedError for a service that it has not."""
@@ -96,7 +93,8 @@ class Session:
             unsupported("A feature store or metrics client")
         if home is not None and (boto_session is not None or sagemaker_client is not None):
             raise ArgumentError("home belongs to an embedded session; leave out boto_session and sagemaker_client")
-        self._home = Path(home).expanduser().absolute() if home else default_home()
+        self._home = names.default_home() if home is None else Path(home).expanduser().absolute()
+        self._files: Buckets | None = None
         self._boto_session = boto_session
         self._client = sagemaker_client
         self._runtime = sagemaker_runtime_client
@@ -141,18 +139,18 @@ class Session:
     @property
     def boto_region_name(self) -> str:
         """The region: recorded and part of names; nothing here depends on it."""
-        return str(self.boto_session.region_name or default_region())
+        return str(self.boto_session.region_name or names.default_region())
 
     def account_id(self) -> str:
         """The account: twelve zeros when embedded."""
         if self.embedded:
-            return ACCOUNT
+            return names.ACCOUNT
         return str(self.boto_session.client("sts").get_caller_identity()["Account"])
 
     def get_caller_identity_arn(self) -> str:
         """The role that jobs are recorded with."""
         if self.embedded:
-            return role_arn(ROLE)
+            return names.DEFAULT_ROLE
         arn = str(self.boto_session.client("sts").get_caller_identity()["Arn"])
         if ":assumed-role/" not in arn:
             return arn
@@ -164,7 +162,7 @@ class Session:
         if "/" in role:
             return role
         if self.embedded:
-            return role_arn(role)
+            return names.role_arn(role)
         return str(self.boto_session.client("iam").get_role(RoleName=role)["Role"]["Arn"])
 
     def endpoint_url(self, endpoint_name: str) -> str:
@@ -186,32 +184,21 @@ class Session:
 
     # -- files --
 
+    @property
+    def _buckets(self) -> Buckets:
+        if self._files is None:
+            if self.embedded:
+                self._files = FolderBuckets(Path(self.sagemaker_client.home) / "buckets")
+            else:
+                self._files = S3Buckets(self.boto_session.client("s3"), self.boto_region_name)
+        return self._files
+
     def default_bucket(self) -> str:
         """The name of the bucket for files that belong nowhere else; it is made if it is not there."""
         if self._default_bucket is None:
-            self._default_bucket = default_bucket(self.boto_region_name, self.account_id())
-        if self.embedded:
-            self._bucket(self._default_bucket).mkdir(parents=True, exist_ok=True)
-        else:
-            self._create_bucket(self._default_bucket)
+            self._default_bucket = names.default_bucket(self.boto_region_name, self.account_id())
+        self._buckets.make(self._default_bucket)
         return self._default_bucket
-
-    def _bucket(self, bucket: str) -> Path:
-        """The folder that is an embedded session's bucket."""
-        if not bucket or "/" in bucket or bucket.startswith("."):
-            raise ArgumentError(f'bucket = "{bucket}" is not allowed: a name without slashes, such as my-bucket')
-        return Path(self.sagemaker_client.home) / "buckets" / bucket
-
-    def _create_bucket(self, bucket: str) -> None:
-        s3 = self.boto_session.client("s3")
-        try:
-            s3.head_bucket(Bucket=bucket)
-        except s3.exceptions.ClientError as error:
-            if error.response["Error"]["Code"] != "404":
-                raise
-            region = self.boto_region_name
-            where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-            s3.create_bucket(Bucket=bucket, **where)
 
     def _bucket_and_prefix(self, bucket: str | None, key_prefix: str) -> tuple[str, str]:
         """The default bucket's own prefix comes before every key in it, unless a bucket is named."""
@@ -241,25 +228,13 @@ class Session:
         base = origin.parent if origin.is_file() else origin
         for file in files:
             key = "/".join(part for part in (prefix, file.relative_to(base).as_posix()) if part)
-            if self.embedded:
-                _place(file, self._object(bucket, key))
-            else:
-                self.boto_session.client("s3").upload_file(
-                    str(file), bucket, key, ExtraArgs=extra_args, Callback=callback
-                )
+            self._buckets.put(file, bucket, key, extra_args, callback)
         return "/".join(part for part in (f"s3://{bucket}", prefix, origin.name if origin.is_file() else "") if part)
 
     def upload_string_as_file_body(self, body: str | bytes, bucket: str, key: str, kms_key: str | None = None) -> str:
         """Write text or bytes to a bucket's file; return its s3:// URI."""
         data = body.encode() if isinstance(body, str) else body
-        if self.embedded:
-            with tempfile.NamedTemporaryFile() as file:
-                file.write(data)
-                file.flush()
-                _place(Path(file.name), self._object(bucket, key))
-        else:
-            encryption = {"SSEKMSKeyId": kms_key, "ServerSideEncryption": "aws:kms"} if kms_key else {}
-            self.boto_session.client("s3").put_object(Bucket=bucket, Key=key, Body=data, **encryption)
+        self._buckets.write(data, bucket, key, kms_key)
         return f"s3://{bucket}/{key}"
 
     def download_data(
@@ -282,40 +257,17 @@ class Session:
             if not copy.is_relative_to(folder):
                 raise ArgumentError(f'the key "{key}" would be written outside {folder}')
             copy.parent.mkdir(parents=True, exist_ok=True)
-            if self.embedded:
-                _place(self._object(bucket, key), copy)
-            else:
-                self.boto_session.client("s3").download_file(bucket, key, str(copy), ExtraArgs=extra_args)
+            self._buckets.get(bucket, key, copy, extra_args)
             copies.append(str(copy))
         return copies
 
     def read_s3_file(self, bucket: str, key_prefix: str) -> str:
         """Return a bucket's file as text."""
-        if not self.embedded:
-            answer = self.boto_session.client("s3").get_object(Bucket=bucket, Key=key_prefix)
-            return str(answer["Body"].read().decode())
-        try:
-            return self._object(bucket, key_prefix).read_text(encoding="utf-8")
-        except OSError as error:
-            raise ArgumentError(f"can not read s3://{bucket}/{key_prefix}: {error.strerror}") from None
+        return self._buckets.read(bucket, key_prefix).decode()
 
     def list_s3_files(self, bucket: str, key_prefix: str) -> list[str]:
         """Return the keys of the bucket's files that begin with the prefix, sorted."""
-        if self.embedded:
-            root = self._bucket(bucket)
-            keys = (file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_file())
-            return sorted(key for key in keys if key.startswith(key_prefix) and not _is_unfinished(key))
-        pages = (
-            self.boto_session.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key_prefix)
-        )
-        return [found["Key"] for page in pages for found in page.get("Contents", []) if not found["Key"].endswith("/")]
-
-    def _object(self, bucket: str, key: str) -> Path:
-        root = self._bucket(bucket)
-        path = Path(os.path.normpath(root / key))
-        if not path.is_relative_to(root) or path == root:
-            raise ArgumentError(f'key = "{key}" is not allowed: a path below the bucket')
-        return path
+        return self._buckets.keys(bucket, key_prefix)
 
     # -- training jobs --
 
@@ -932,19 +884,3 @@ def _tell_if_stopped(job: str, status: str) -> None:
             "If it had a model by then, the best one is kept.",
             job,
         )
-
-
-def _is_unfinished(key: str) -> bool:
-    return any(part.startswith(_UNFINISHED) for part in key.split("/"))
-
-
-def _place(origin: Path, destination: Path) -> None:
-    """Copy a file to a destination, whole or not at all.
-
-    It is a copy, not a link: what was uploaded stays as it was when its origin is written to.
-    """
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=destination.parent) as folder:
-        copy = Path(folder) / destination.name
-        shutil.copyfile(origin, copy)
-        os.replace(copy, destination)
