@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import channels, json_values
+from tests.strategies import channel_names, channels, json_values
 from wildsage.contract.channels import (
     Channel,
     Distribution,
@@ -99,15 +99,30 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     assert len(refused(settings).splitlines()) == 3
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """One folder for all examples of a test; each writes its files anew."""
+    return Layout(tmp_path_factory.mktemp("ml"))
+
+
+def test_twenty_channels_are_written_and_read(shared: Layout) -> None:
+    many = [Channel(f"c{number}", shared.channel(f"c{number}")) for number in range(20)]
+    write_channels(shared, many)
+    assert list(read_channels(shared).values()) == many
+
+
 @given(st.data())
-def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    layout = Layout(tmp_path_factory.mktemp("ml"))
+def test_what_is_written_is_read(shared: Layout, data: st.DataObject) -> None:
+    layout = shared
     given_channels = data.draw(channels(layout))
     write_channels(layout, given_channels)
     assert list(read_channels(layout).values()) == given_channels
 
 
-@given(st.dictionaries(st.text(), json_values | st.dictionaries(st.sampled_from(list(EXAMPLE["train"])), json_values)))
+SETTINGS = st.dictionaries(st.sampled_from(list(EXAMPLE["train"])), json_values)
+
+
+@given(st.dictionaries(st.text() | channel_names, json_values | SETTINGS, max_size=4))
 def test_any_settings_are_read_or_refused(settings: dict[str, Any]) -> None:
     try:
         found = parse_channels(settings, Layout())

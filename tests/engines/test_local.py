@@ -350,13 +350,13 @@ def test_a_run_whose_folder_was_removed_ends_and_writes_nothing(
     folder = specification.folder
     engine.start(specification)
     until(lambda: is_up(folder))
-    record = run_folder.read_record(folder)
-    assert record is not None
-    assert record.command_pid is not None
+    # The command may say that it is up before the state says so.
+    record = until(lambda: (found := run_folder.read_record(folder)) and found.command_pid and found)
     shutil.rmtree(folder)
     if anew:
         engine.start(specification)
-        os.kill(record.pid, WAKE_SIGNAL)  # it would look by itself, too
+        with contextlib.suppress(ProcessLookupError):  # on a busy machine it has looked by itself
+            os.kill(record.pid, WAKE_SIGNAL)
     until(lambda: not runs(record.command_pid) and not runs(record.pid))
     if anew:
         engine.stop(folder, wait_s=20)

@@ -1,14 +1,13 @@
-"""Programs for the tests that kill: each does one thing of the platform, and kills itself at a named step of it.
+"""For the tests that kill: do one thing of the platform in a process that kills itself at a named step of it.
 
-`python -m tests.platform.killing STEP ACTION HOME …` patches the function of the step, so that it ends its process
-before or after it did its work. The hooks here do the same in a supervisor's process.
+The function of the step is patched, so that it ends its process before or after it did its work. The hooks here do the
+same in a supervisor's process.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,12 +70,12 @@ def finish(folder: Path, ending: Ending) -> None:
     training_jobs.finish(folder, ending)
 
 
-def main() -> None:
-    step, action, home, name, path = sys.argv[1:]
-    with Platform(Path(home)) as platform:
+def act(step: str, action: str, home: Path, name: str, path: Path) -> None:
+    """Do one thing of the platform; the process ends at the step."""
+    with Platform(home) as platform:
         arm(step)
         if action == "train":
-            platform.create_training_job(**job_request(name, Path(path)))
+            platform.create_training_job(**job_request(name, path))
         elif action == "deploy":
             platform.create_endpoint(EndpointName=name, EndpointConfigName=name)
         elif action == "delete endpoint":
@@ -87,7 +86,3 @@ def main() -> None:
             platform.stop_training_job(TrainingJobName=name)
         elif action == "describe":
             platform.describe_training_job(TrainingJobName=name)
-
-
-if __name__ == "__main__":
-    main()

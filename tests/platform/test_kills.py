@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.platform import killing
 from tests.platform.conftest import (
     SETTLED,
     CheckedPlatform,
@@ -28,12 +31,24 @@ from wildsage.platform.errors import ServiceError
 from wildsage.platform.jobs import NEVER_STARTED
 from wildsage.platform.training_jobs import TrainingJobs
 
+# A child that forks is there at once, where a program would take as long to start as the rest of a test.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
-def killed_at(step: str, action: str, home: Path, name: str, path: Path | str = "") -> None:
-    """Run the action in a process that dies at the step."""
-    command = [sys.executable, "-m", "tests.platform.killing", step, action, str(home), name, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+
+def killed_at(platform: CheckedPlatform, step: str, action: str, name: str, path: Path | str = "") -> None:
+    """Do the action in a child that dies at the step."""
+    home = platform.plain.home
+    platform.plain.close()  # SQLite's open files must not go into a child
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(60)
+            killing.act(step, action, home, name, Path(path))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
 @pytest.fixture
@@ -55,8 +70,8 @@ def archive(tmp_path: Path) -> str:
         ("after the start", "Completed"),
     ],
 )
-def test_create_training_job(platform: CheckedPlatform, words: Path, home: Path, step: str, status: str | None) -> None:
-    killed_at(step, "train", home, "job", words)
+def test_create_training_job(platform: CheckedPlatform, words: Path, step: str, status: str | None) -> None:
+    killed_at(platform, step, "train", "job", words)
     listed = [job["TrainingJobName"] for job in platform.list_training_jobs()["TrainingJobSummaries"]]
     assert listed == ([] if status is None else ["job"])
     if status is not None:
@@ -114,18 +129,18 @@ def test_finish_in_the_one_who_looks(
     monkeypatch.setattr(TrainingJobs, "lay_out", lay_out)
     platform.create_training_job(**job_request("job", words))
     LocalEngine().wait(home / "jobs" / "job", timeout_s=60)
-    killed_at(step, "describe", home, "job")
+    killed_at(platform, step, "describe", "job")
     assert platform.describe_training_job(TrainingJobName="job")["TrainingJobStatus"] == "Completed"
 
 
 @pytest.mark.parametrize("step", ["before the change of state", "after the change of state", "after the stop"])
-def test_stop(platform: CheckedPlatform, words: Path, home: Path, step: str) -> None:
+def test_stop(platform: CheckedPlatform, words: Path, step: str) -> None:
     values = {"rounds": "99", "behaviour": "wait"}
     platform.create_training_job(**job_request("job", words, hyperparameters=values))
     next(line for line in platform.follow_training_log("job") if line.endswith("waiting"))
     # So that the change which the step means is the one to Stopping, not that of the steps the job has reached.
     platform.describe_training_job(TrainingJobName="job")
-    killed_at(step, "stop", home, "job")
+    killed_at(platform, step, "stop", "job")
     if step == "before the change of state":
         assert platform.describe_training_job(TrainingJobName="job")["TrainingJobStatus"] == "InProgress"
         platform.stop_training_job(TrainingJobName="job")
@@ -142,9 +157,9 @@ def test_stop(platform: CheckedPlatform, words: Path, home: Path, step: str) -> 
         "after the record has gone",
     ],
 )
-def test_delete_training_job(platform: CheckedPlatform, words: Path, home: Path, step: str) -> None:
+def test_delete_training_job(platform: CheckedPlatform, words: Path, step: str) -> None:
     train(platform, "job", words)
-    killed_at(step, "delete job", home, "job")
+    killed_at(platform, step, "delete job", "job")
     listed = platform.list_training_jobs()["TrainingJobSummaries"]
     if step == "before the change of state":
         assert [job["TrainingJobStatus"] for job in listed] == ["Completed"]
@@ -164,11 +179,11 @@ def test_delete_training_job(platform: CheckedPlatform, words: Path, home: Path,
         "after the start",
     ],
 )
-def test_create_endpoint(platform: CheckedPlatform, archive: str, home: Path, step: str) -> None:
+def test_create_endpoint(platform: CheckedPlatform, archive: str, step: str) -> None:
     platform.create_model(ModelName="other", PrimaryContainer={"Image": "counting", "ModelDataUrl": archive})
     variant = {"VariantName": "AllTraffic", "ModelName": "other"}
     platform.create_endpoint_config(EndpointConfigName="up", ProductionVariants=[variant])
-    killed_at(step, "deploy", home, "up")
+    killed_at(platform, step, "deploy", "up")
     if step == "before the record":
         with pytest.raises(ServiceError, match="Could not find"):
             platform.describe_endpoint(EndpointName="up")
@@ -193,7 +208,7 @@ def test_create_endpoint(platform: CheckedPlatform, archive: str, home: Path, st
 def test_delete_endpoint(platform: CheckedPlatform, archive: str, home: Path, step: str) -> None:
     deploy(platform, "gone", archive)
     in_status(platform, "gone", "InService")
-    killed_at(step, "delete endpoint", home, "gone")
+    killed_at(platform, step, "delete endpoint", "gone")
     if step == "before the change of state":
         assert platform.list_endpoints()["Endpoints"][0]["EndpointStatus"] == "InService"
         platform.delete_endpoint(EndpointName="gone")
