@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.runtime.third_party import environment, install
 from wildsage.algorithms import kernel
 from wildsage.runtime import warm
 
@@ -20,6 +20,7 @@ def test_it_compiles_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert told[1].startswith("blazingtext: ready after ")
     assert str(kernel.cache_folder()) in told[2]
     assert kernel.missing("wildsage") == []
+    assert warm.main(["--check", "blazingtext"]) == 0
 
 
 def test_a_name_that_there_is_not_fails(capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,16 +28,49 @@ def test_a_name_that_there_is_not_fails(capsys: pytest.CaptureFixture[str]) -> N
     assert "blazingtxt" in capsys.readouterr().out
 
 
-def test_check_tells_what_is_missing_until_the_warm_up_has_compiled_it(tmp_path: Path) -> None:
+ALGORITHM = """
+from counting import Counting
+from halving.kernels import half
+
+class Halving(Counting):
+    name = "halving"
+
+    @classmethod
+    def warm_up(cls):
+        half(1.0)
+"""
+KERNELS = """
+from wildsage.algorithms.kernel import kernel
+
+@kernel
+def half(x):
+    return x * 0.5
+"""
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> Path:
+    """An algorithm with one kernel, since all of BlazingText's take half a minute to compile."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    install(folder)
+    (folder / "halving").mkdir()
+    (folder / "halving" / "__init__.py").write_text(ALGORITHM)
+    (folder / "halving" / "kernels.py").write_text(KERNELS)
+    entry_points = folder / "counting-1.0.dist-info" / "entry_points.txt"
+    entry_points.write_text(entry_points.read_text() + "halving = halving:Halving\n")
+    return folder
+
+
+def test_check_tells_what_is_missing_until_the_warm_up_has_compiled_it(packages: Path, tmp_path: Path) -> None:
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "wildsage.runtime.warm", *arguments, "blazingtext"]
-        environment = {**os.environ, "WILDSAGE_CACHE": str(tmp_path)}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        command = [sys.executable, "-m", "wildsage.runtime.warm", *arguments, "halving"]
+        variables = {**environment(packages), "WILDSAGE_CACHE": str(tmp_path / "cache")}
+        return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
 
     for _ in range(2):  # to ask compiles nothing
         answer = call("--check")
-        assert answer.returncode == 1
-        assert "wildsage.algorithms.blazingtext.kernels.supervised." in answer.stdout
+        assert (answer.returncode, answer.stdout) == (1, "halving.kernels.half\n"), answer.stderr
     assert call().returncode == 0
     answer = call("--check")
     assert (answer.returncode, answer.stdout) == (0, "every kernel is compiled\n")

@@ -49,12 +49,13 @@ def _missing(name: str) -> list[str]:
     """The kernels of an algorithm's package that are not compiled for this processor yet."""
     from wildsage.algorithms import kernel, registry
 
-    package = registry.get(name).__module__.rpartition(".")[0]
+    module = registry.get(name).__module__
+    package = sys.modules[module].__package__
     if package and importlib.util.find_spec(f"{package}.kernels") is not None:
-        kernels = importlib.import_module(f"{package}.kernels")
-        for module in pkgutil.walk_packages(kernels.__path__, f"{kernels.__name__}."):
-            importlib.import_module(module.name)
-    return kernel.missing(package)
+        kernels = importlib.import_module(f"{package}.kernels")  # one module, or a package of them
+        for each in pkgutil.walk_packages(getattr(kernels, "__path__", ()), f"{kernels.__name__}."):
+            importlib.import_module(each.name)
+    return kernel.missing(package or module)
 
 
 def _tell(line: str) -> None:
