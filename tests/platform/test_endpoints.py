@@ -163,6 +163,12 @@ def test_the_worker_count_comes_from_the_environment(
     until(lambda: platform.describe_endpoint(EndpointName="three")["EndpointStatus"] == "Failed")
 
 
+def test_an_invocation_that_wants_more_than_there_is_says_so(platform: CheckedPlatform) -> None:
+    for member, value in {"TargetModel": "a.tar.gz", "SessionId": "NEW_SESSION", "EnableExplanations": "true"}.items():
+        with pytest.raises(ServiceError, match=f"{member}: not supported yet"):
+            platform.runtime.invoke_endpoint(EndpointName="any", Body=b"", **{member: value})
+
+
 def test_logs_of_an_endpoint(platform: CheckedPlatform, archive: str) -> None:
     deploy(platform, "talks", archive)
     in_status(platform, "talks", "InService")
