@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,10 @@ from tests.platform.requests import job_request
 from tests.waiting import until
 from wildsage.engines.base import Specification
 from wildsage.engines.local import LocalEngine
+from wildsage.platform import locks, runs
 from wildsage.platform.errors import ServiceError
 from wildsage.platform.jobs import NEVER_STARTED
+from wildsage.platform.names import Kind
 from wildsage.platform.training_jobs import TrainingJobs
 
 # A child that forks is there at once, where a program would take as long to start as the rest of a test.
@@ -216,6 +219,18 @@ def test_delete_endpoint(platform: CheckedPlatform, archive: str, home: Path, st
     assert not (home / "endpoints" / "gone").exists()
     platform.create_endpoint(EndpointName="gone", EndpointConfigName="gone")
     in_status(platform, "gone", "InService")
+
+
+def test_a_lock_that_is_just_being_given_up_does_not_hide_the_truth(
+    platform: CheckedPlatform, words: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was killed may have lost the lock of its run, and not yet the lock of its record."""
+    killed_at(platform, "after the record", "train", "job", words)
+    monkeypatch.setattr(locks, "MOMENT_S", 60.0)
+    with ThreadPoolExecutor(1) as pool:
+        with locks.held(runs.lock_of(home, Kind.TRAINING_JOB, "job")):
+            asked = pool.submit(platform.describe_training_job, TrainingJobName="job")
+        assert asked.result(60)["TrainingJobStatus"] == "Failed"
 
 
 def test_two_processes_and_one_name(home: Path, installed: Path, words: Path, platform: CheckedPlatform) -> None:

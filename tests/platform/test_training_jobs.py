@@ -74,7 +74,10 @@ def test_a_job_from_request_to_model(platform: CheckedPlatform, words: Path, hom
 
 def test_every_error_of_a_request_at_once_and_no_record(platform: CheckedPlatform, words: Path) -> None:
     request = job_request("bad", words / "words.tx", RoleArn="me")
-    request["InputDataConfig"] += [channel(words, "train"), channel(words, "x", InputMode="Pipe")]
+    request["InputDataConfig"] += [
+        channel(words, "train"),
+        channel(words, "x", InputMode="Pipe", ShuffleConfig={"Seed": 1}),
+    ]
     request["ResourceConfig"] = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}
     request["CheckpointConfig"] = {"S3Uri": str(words), "LocalPath": "/elsewhere"}
     request["AlgorithmSpecification"]["MetricDefinitions"] = [{"Name": "m", "Regex": "("}]
@@ -85,6 +88,7 @@ def test_every_error_of_a_request_at_once_and_no_record(platform: CheckedPlatfor
         'did you mean "words.txt"?',
         'channel "train" is there twice',
         "Pipe is not supported yet",
+        "ShuffleConfig is not supported yet",
         "InstanceCount = 2",
         "/opt/ml/checkpoints",
         'metric "m"',

@@ -190,7 +190,7 @@ class Endpoints(Supervised):
         state = self._run_state(record)
         if state is not None and state.alive:
             return record if record.status is Status.IN_SERVICE else self._watch_start(record, state)
-        with locks.held(self._lock(record.name), wait_s=0) as held:
+        with locks.held(self._lock(record.name), wait_s=locks.MOMENT_S) as held:
             return self._put_right(record) if held else record
 
     def _watch_start(self, record: Record, state: State) -> Record | None:

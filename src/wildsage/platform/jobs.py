@@ -133,7 +133,7 @@ class Jobs(Supervised, ABC):
             if record.status is Status.STOPPING and state.phase not in (Phase.FINISHING, Phase.ENDED):
                 self.context.engine.stop(folder)
             return self._in_step(record, folder)
-        with locks.held(self._lock(record.name), wait_s=0) as held:
+        with locks.held(self._lock(record.name), wait_s=locks.MOMENT_S) as held:
             return self._put_right(record, folder) if held else record
 
     def _put_right(self, record: Record, folder: Path) -> Record | None:

@@ -15,6 +15,9 @@ from pathlib import Path
 from wildsage.contract.errors import InternalServerError
 
 _LOOK_S = 0.01
+# For whoever looks at a thing behind which nothing lives. A process that was killed gives up its locks one by one, and
+# one that is just starting the thing is soon done; longer than this, another is at work on it.
+MOMENT_S = 0.25
 
 
 @contextmanager

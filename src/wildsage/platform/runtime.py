@@ -21,6 +21,14 @@ OPERATION = "InvokeEndpoint"
 READY_WAIT_S = 60.0  # an endpoint that is being created is waited for, so that deploy(wait=False); predict() works
 TIMEOUT_S = 70.0  # the service gives a container 60 s
 _LOOK_S = 0.02
+_UNSUPPORTED = (
+    "TargetModel",
+    "TargetContainerHostname",
+    "InferenceComponentName",
+    "EnableExplanations",
+    "SessionId",
+    "PrefixAwareId",
+)
 _HEADERS = {
     "ContentType": "Content-Type",
     "Accept": "Accept",
@@ -52,10 +60,10 @@ class Runtime:
     def invoke_endpoint(self, **request: Any) -> dict[str, Any]:
         """Send a body to an endpoint. Raises ServiceError: ValidationError, ModelError, ModelNotReadyException."""
         request = shapes.check("sagemaker-runtime", OPERATION, request)
-        if "TargetModel" in request or "InferenceComponentName" in request:
-            raise ServiceError(
-                "ValidationError", "TargetModel and InferenceComponentName are not supported yet", operation=OPERATION
-            )
+        unsupported = [member for member in _UNSUPPORTED if member in request]
+        if unsupported:
+            text = f"{', '.join(unsupported)}: not supported yet; leave out what chooses among models, or explains them"
+            raise ServiceError("ValidationError", text, operation=OPERATION)
         name = request["EndpointName"]
         body = request["Body"].encode() if isinstance(request["Body"], str) else bytes(request["Body"])
         headers = {header: request[member] for member, header in _HEADERS.items() if member in request}

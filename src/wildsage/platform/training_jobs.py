@@ -306,6 +306,8 @@ def _channel_problems(request: Mapping[str, Any], algorithm: str, home: Path) ->
             problems.append(f"{place}: input mode Pipe is not supported yet: File or FastFile")
         if channel.get("RecordWrapperType") == "RecordIO":
             problems.append(f"{place}.RecordWrapperType = RecordIO is not supported yet: it belongs to input mode Pipe")
+        if "ShuffleConfig" in channel:
+            problems.append(f"{place}.ShuffleConfig is not supported yet: leave it out, files come in order of name")
         try:
             places.check_source(source["S3Uri"], home)
         except ClientError as error:

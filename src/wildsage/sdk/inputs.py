@@ -90,7 +90,7 @@ class TrainingInput:
 
 
 class ShuffleConfig:
-    """Shuffles the order of a channel's files, of manifest lines and of Pipe mode's objects."""
+    """Shuffles the order of files, of manifest lines and of Pipe mode's objects. An embedded session refuses it."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed

@@ -155,7 +155,10 @@ class Predictor(PredictorBase):
         min_instance_count: int | None = None,
         wait: bool = True,
     ) -> None:
-        """Put another model, or other instances, behind the endpoint; it answers all the while."""
+        """Put another model, or other instances, behind the endpoint; it answers all the while.
+
+        An embedded session's platform refuses it, so far.
+        """
         if max_instance_count is not None or min_instance_count is not None:
             unsupported("Scaling an endpoint by itself (max_instance_count, min_instance_count)")
         session = self.sagemaker_session
