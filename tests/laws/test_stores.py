@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -329,6 +330,57 @@ def test_a_database_without_tables_that_alembic_knows_is_upgraded(tmp_path: Path
     store = Store(tmp_path)
     store.insert(record("a"))
     store.close()
+
+
+@pytest.mark.parametrize("content", [b"some text, and no database, in many lines\n" * 99, b"SQLite format 3\0" * 300])
+def test_a_damaged_database_is_named_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "wildsage.db").write_bytes(content)
+    with pytest.raises(ClientError, match=r"wildsage\.db is damaged or no database of ours .*move it away"):
+        Store(tmp_path).names(Kind.MODEL)
+    assert (tmp_path / "wildsage.db").read_bytes() == content
+
+
+def test_a_database_that_was_cut_is_named(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for number in range(50):
+        store.insert(record(f"job-{number}"))
+    store.close()
+    file = tmp_path / "wildsage.db"
+    with file.open("r+b") as opened:
+        opened.truncate(file.stat().st_size // 2)
+    with pytest.raises(ClientError, match="damaged"):
+        Store(tmp_path).unsettled(Kind.TRAINING_JOB, "/home")
+
+
+def test_a_home_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for home in (tmp_path / "file", tmp_path / "file" / "home"):
+        with pytest.raises(ClientError, match=re.escape(str(tmp_path / "file"))):
+            Store(home).names(Kind.MODEL)
+    (tmp_path / "home" / "wildsage.db").mkdir(parents=True)
+    with pytest.raises(ClientError, match=r"wildsage\.db cannot be opened"):
+        Store(tmp_path / "home").names(Kind.MODEL)
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the disk: SQLite sees the same failing write."""
+    program = """if True:
+        import resource, signal, sys
+        from pathlib import Path
+        from wildsage.contract.errors import InternalServerError
+        from wildsage.platform.names import Kind
+        from wildsage.platform.store import Store
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        try:
+            Store(Path(sys.argv[1])).names(Kind.MODEL)
+        except InternalServerError as error:
+            sys.exit(str(error))
+    """
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert "no room on the disk" in done.stderr
+    assert "Traceback" not in done.stderr
+    Store(tmp_path).names(Kind.MODEL)
 
 
 def test_a_newer_database_is_refused(tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ def run() -> None:
         # The reader of our output has gone, as `head` does; stdout must not fail once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_ERROR)
+    except OSError as error:  # a file of the user's, or the disk
+        _fail(f"{error.filename}: {error.strerror}" if error.filename is not None else str(error))
     finally:
         clients.close()
 

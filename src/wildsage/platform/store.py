@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,13 +22,15 @@ from sqlalchemy import Connection, Row, and_, create_engine, delete, event, func
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from wildsage.contract.errors import ClientError, InternalServerError
+from wildsage.contract.errors import ClientError, InternalServerError, WildsageError
 from wildsage.platform import locks
+from wildsage.platform.files import disk_errors
 from wildsage.platform.names import Kind
 from wildsage.platform.records import SCHEMA, Record, metadata, resources, tags
 from wildsage.platform.states import SETTLED, Status, check_step
 
 _BUSY_S = 30
+_NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")  # the last two: SQLite hides the reason
 _CREATION_LOCK = 0x57494C44  # any number that all of us agree on
 _SORT_COLUMNS = {
     "Name": resources.c.name,
@@ -210,7 +213,9 @@ class Store:
         except IntegrityError:
             raise
         except DBAPIError as error:
-            raise InternalServerError(f"{_plain(self.url)}: {error.orig}") from error
+            raise _explained(self.url, error.orig) from error
+        except sqlite3.Error as error:  # of a statement outside of any transaction
+            raise _explained(self.url, error) from error
 
     def _opened(self) -> Engine:
         with self._guard:
@@ -266,6 +271,25 @@ def _plain(url: str) -> str:
     return make_url(url).render_as_string(hide_password=True)
 
 
+def _explained(url: str, error: BaseException | None) -> WildsageError:
+    """An error of the database in words that say what to do. SQLite often calls a full disk an I/O error."""
+    name = str(getattr(error, "sqlite_errorname", ""))
+    said = f"{_plain(url)}: {error}"
+    file = Path(make_url(url).database or "") if name else None
+    if file is None:
+        return InternalServerError(said)
+    if name in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+        return ClientError(
+            f"{file} is damaged or no database of ours ({error}): put a copy of it back, or move it away for a new "
+            "one. The models that jobs have written stay where they are"
+        )
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return ClientError(f"{file} cannot be opened and written to ({error}): mend that, or set WILDSAGE_HOME")
+    if name in _NO_ROOM:
+        return InternalServerError(f"no room on the disk, it seems, for {file} ({error}): free some and try again")
+    return InternalServerError(said)
+
+
 def _engine(url: str) -> Engine:
     if make_url(url).get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
@@ -303,7 +327,8 @@ def _ready(engine: Engine, home: Path, url: str) -> None:
         with engine.begin() as connection:
             if _version(connection) == SCHEMA:
                 return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors("making the folder", path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with locks.held(path.with_name(f"{path.name}.lock")):
         with engine.connect() as connection:
             # Stays with the file. Outside of any transaction, or SQLite refuses it.
