@@ -1,6 +1,6 @@
 """Claim: five times the requests a second of LitServe, MLServer and BentoML, three times FastAPI's, same classifier.
 
-    python bench/serving.py [--rounds 5] [--peers DIR] [--peers-mlserver DIR] [--only NAME …]
+    python -m bench.serving [--rounds 5] [--peers DIR] [--peers-mlserver DIR] [--only NAME …]
 
 Peers are not dependencies of this project; they live in environments of their own, beside which ours is measured:
 

@@ -1,6 +1,6 @@
 """Claim: SIGKILL loses no request. 10,000 requests from 32 connections while workers are killed 20 times.
 
-    python bench/serving_kill.py [--kills 20] [--requests 10000] [--workers 2] [--delay-ms 0 3]
+    python -m bench.serving_kill [--kills 20] [--requests 10000] [--workers 2] [--delay-ms 0 3]
 
 Serves a model that sleeps for so many milliseconds a call (0: not at all) and echoes. A loss is a request that was sent
 and not answered with 200; the client tries nothing again. The longest wait is beside that of the same run without

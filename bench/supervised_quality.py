@@ -1,6 +1,6 @@
 """Text classification beside fastText: accuracy and seconds at equal hyperparameters, on five sets and five seeds.
 
-    python bench/supervised_quality.py [threads=1,2] [seeds=5] [sets=trec,sst2] [NAME=VALUE ...]
+    python -m bench.supervised_quality [threads=1,2] [seeds=5] [sets=trec,sst2] [NAME=VALUE ...]
 
 Other NAMEs are hyperparameters of both; the defaults are below. The sets lie in WILDSAGE_DATA, or in ../shared/data
 beside the checkout. Seconds are wall time from the text file to a trained model in memory, kernels loaded, files in the
@@ -22,7 +22,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from machine import describe
+from bench.machine import describe
 
 DEFAULTS = {"vector_dim": "100", "word_ngrams": "2", "epochs": "5", "learning_rate": "0.5", "min_count": "1"}
 BUCKETS = 2_000_000

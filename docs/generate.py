@@ -21,7 +21,8 @@ def cli_page() -> str:
     group: Any = typer.main.get_command(app)
     parts = ["# Commands", NOTE, _help(group)[0]]
     rows = [
-        f"| [`{name}`](#wildsage-{name}) | {_help(command)[0].splitlines()[0]} |" for name, command in _commands(group)
+        f"| [`{name}`](#wildsage-{name.replace(' ', '-')}) | {_help(command)[0].splitlines()[0]} |"
+        for name, command in _commands(group)
     ]
     parts.append("\n".join(["| command | what it does |", "|---|---|", *rows]))
     for name, command in _commands(group):
@@ -75,8 +76,13 @@ def hyperparameters_page() -> str:
 PAGES = {"cli.md": cli_page, "hyperparameters.md": hyperparameters_page}
 
 
-def _commands(group: Any) -> list[tuple[str, Any]]:
-    return list(group.commands.items())
+def _commands(group: Any, before: str = "") -> list[tuple[str, Any]]:
+    """Every command by its full name; those of a group one by one."""
+    found: list[tuple[str, Any]] = []
+    for name, command in group.commands.items():
+        inner = hasattr(command, "commands")
+        found += _commands(command, f"{before}{name} ") if inner else [(before + name, command)]
+    return found
 
 
 def _help(command: Any) -> tuple[str, str]:

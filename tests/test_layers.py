@@ -25,7 +25,9 @@ ALLOWED = {
     "sdk": {"contract", "engines", "platform"},
     "server": {"contract", "engines", "platform"},
     "samples": set(),
-    "cli": {"contract", "engines", "platform", "sdk", "server", "samples"},
+    "doctor": set(),
+    "quickstart": {"contract", "platform", "sdk", "samples"},
+    "cli": {"contract", "engines", "platform", "sdk", "server", "samples", "doctor", "quickstart"},
     "": {"sdk"},
 }
 

@@ -41,7 +41,37 @@ BEYOND_CONTRACT: dict[str, list[dict[str, Any]]] = {
             "minimum": 0,
             "meaning": "start of the random numbers; with one thread, equal seeds give equal models",
             "beyond_contract": True,
-        }
+        },
+        {
+            "name": "loss",
+            "type": "enum",
+            "required": False,
+            "default": "auto",
+            "choices": ["ns", "hs", "softmax"],
+            "special_values": ["auto"],
+            "meaning": "what is learnt from: ns (negative sampling) or hs (hierarchical softmax) for word vectors, "
+            "softmax for supervised; auto is ns for word vectors",
+            "beyond_contract": True,
+        },
+        {
+            "name": "deterministic",
+            "type": "bool",
+            "required": False,
+            "default": False,
+            "applies_to": ["batch_skipgram", "skipgram", "cbow"],
+            "meaning": "the same model each time, with the same seed and number of threads; "
+            "slower with several threads",
+            "beyond_contract": True,
+        },
+        {
+            "name": "cbow_mean_gradient",
+            "type": "bool",
+            "required": False,
+            "default": False,
+            "applies_to": ["cbow"],
+            "meaning": "each context takes its share of the gradient (corrected CBOW), not all of it as in word2vec",
+            "beyond_contract": True,
+        },
     ]
 }
 

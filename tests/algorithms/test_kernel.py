@@ -118,3 +118,18 @@ def test_the_key_depends_on_the_processor(name: str, monkeypatch: pytest.MonkeyP
     kernel._key.cache_clear()
     assert kernel._key(file.parent.parent, file) != before
     kernel._key.cache_clear()
+
+
+@pytest.mark.parametrize(("name", "value"), [("NUMBA_DISABLE_JIT", "1"), ("NUMBA_NUM_THREADS", "0")])
+def test_variables_with_which_no_kernel_can_run_are_named(name: str, value: str) -> None:
+    code = """
+from wildsage.contract.errors import ClientError
+try:
+    import wildsage.algorithms.kernel
+except ClientError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, name: value}, capture_output=True, text=True, check=True
+    )
+    assert "NUMBA_" in done.stdout

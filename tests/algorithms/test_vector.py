@@ -14,13 +14,28 @@ from hypothesis import strategies as st
 
 from wildsage.algorithms import vector
 from wildsage.algorithms.kernel import kernel
-from wildsage.algorithms.vector import blanks, fma, load, load8, prefetch, splat, store, total, trailing_zeros
+from wildsage.algorithms.vector import (
+    blanks,
+    divide,
+    fma,
+    greatest,
+    least,
+    load,
+    load8,
+    prefetch,
+    splat,
+    store,
+    total,
+    totals,
+    trailing_zeros,
+)
 
 ALSO_PLAIN = (
     "test_vector.py",
     "blazingtext/test_corpus.py",
     "blazingtext/test_features.py",
     "blazingtext/test_supervised.py::test_rows_are_those_of_the_slow_truth",
+    "blazingtext/test_word_kernels.py::test_rows_are_those_of_the_slow_truth",
 )
 SETTINGS = "WILDSAGE_PLAIN_KERNELS"
 
@@ -30,6 +45,22 @@ def multiply_add(a, at, number, out):  # type: ignore[no-untyped-def]
     prefetch(a, at + 1000)
     store(out, at, fma(splat(number), load(a, at), load(out, at)))
     return total(load(out, at))
+
+
+@kernel
+def bound_and_divide(a, b, out):  # type: ignore[no-untyped-def]
+    store(out, 0, least(load(a, 0), load(b, 0)))
+    store(out, 16, greatest(load(a, 0), load(b, 0)))
+    store(out, 32, divide(load(a, 0), load(b, 0)))
+
+
+@kernel
+def sixteen_sums(a, out):  # type: ignore[no-untyped-def]
+    sums = totals(
+        load(a, 0), load(a, 16), load(a, 32), load(a, 48), load(a, 64), load(a, 80), load(a, 96), load(a, 112),
+        load(a, 128), load(a, 144), load(a, 160), load(a, 176), load(a, 192), load(a, 208), load(a, 224), load(a, 240),
+    )  # fmt: skip
+    store(out, 0, sums)
 
 
 @kernel
@@ -45,6 +76,25 @@ def find_blanks(text, at):  # type: ignore[no-untyped-def]
 @kernel
 def lowest(number):  # type: ignore[no-untyped-def]
     return trailing_zeros(number)
+
+
+def test_sixteen_sums_at_once() -> None:
+    a, out = np.random.default_rng(0).normal(size=256).astype(np.float32), np.zeros(16, np.float32)
+    sixteen_sums(a, out)
+    np.testing.assert_allclose(out, a.reshape(16, 16).sum(axis=1), rtol=1e-5, atol=1e-5)
+
+
+def test_bounds_and_quotients_and_what_becomes_of_no_number() -> None:
+    rng = np.random.default_rng(1)
+    a, b = (rng.normal(size=16).astype(np.float32) for _ in range(2))
+    a[3], b[5] = np.nan, np.nan
+    out = np.zeros(48, np.float32)
+    bound_and_divide(a, b, out)
+    np.testing.assert_array_equal(out[:16], np.where(a < b, a, b))
+    np.testing.assert_array_equal(out[16:32], np.where(a > b, a, b))
+    np.testing.assert_allclose(out[32:], a / b, rtol=1e-6)
+    assert np.isnan(out[[5, 21]]).all()
+    assert np.isfinite(out[[3, 19]]).all()
 
 
 @pytest.mark.parametrize("at", [0, 1, 16, 47])

@@ -85,6 +85,19 @@ def test_an_error_is_one_line_on_stderr(call: Call, home: Path, arguments: tuple
     assert reason in result.err
 
 
+@pytest.mark.parametrize("arguments", [("jobs",), ("predict", "e", "--file", "/"), ("predict", "folder", "text")])
+def test_a_disk_that_refuses_is_one_line_too(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("WILDSAGE_HOME", str(tmp_path / "file"))
+    result = call(*arguments)
+    assert result.code == 1
+    assert result.err.startswith("wildsage: ")
+    assert result.err.count("\n") == 1
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['wildsage', '--help']\n"

@@ -148,7 +148,12 @@ def test_a_table_is_sound(name: str) -> None:
 
 def test_blazingtext() -> None:
     facts = table("blazingtext")
-    assert [fact.name for fact in facts.hyperparameters if fact.beyond_contract] == ["seed"]
+    assert [fact.name for fact in facts.hyperparameters if fact.beyond_contract] == [
+        "seed",
+        "loss",
+        "deterministic",
+        "cbow_mean_gradient",
+    ]
     accuracy = facts.metric("validation:accuracy")
     assert accuracy is not None
     assert (accuracy.regex, accuracy.line) == (r"#validation_accuracy: (\S+)", "#validation_accuracy: {value}")

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wildsage.contract.errors import ClientError
 from wildsage.platform import names
 from wildsage.platform.errors import ServiceError
 from wildsage.platform.names import Kind
+from wildsage.platform.service import Platform
 
 PATTERN = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 
@@ -72,3 +74,8 @@ def test_a_role_becomes_an_arn() -> None:
     assert names.role_arn(None) == names.DEFAULT_ROLE
     assert names.role_arn("me") == "arn:aws:iam::000000000000:role/me"
     assert names.role_arn("arn:aws:iam::123456789012:role/x") == "arn:aws:iam::123456789012:role/x"
+
+
+def test_a_home_whose_name_is_not_utf_8_is_refused() -> None:
+    with pytest.raises(ClientError, match=r"/h\\udcff.*not UTF-8"):
+        Platform(Path("/h\udcff"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -138,6 +140,46 @@ def test_waits_for_a_worker_and_answers_in_its_order() -> None:
         await condition(lambda: jobs[2].answer)
         assert [job.answer for job in jobs] == [(200, b"A"), (200, b"B"), (200, b"C")]
         assert not on.dispatcher.busy
+
+    play(scenario)
+
+
+def test_a_long_answer_is_not_copied_with_each_of_its_pieces() -> None:
+    async def scenario(stage: Callable[..., Stage]) -> None:
+        s = stage(1)
+        await s.ready(0)
+        job, last = s.ask(b"long", b"last")
+        await s.played[0].batch()
+        (worker,) = s.dispatcher._workers
+        body = bytes(range(256)) * 512
+        frame = frames.answer(200, b"", body) + frames.answer(200, b"", b"end")
+        pieces = [frame[at : at + 1000] for at in range(0, len(frame), 1000)]
+        for number, piece in enumerate(pieces[:-1]):
+            owners = sys.getrefcount(piece)
+            worker.data_received(piece)
+            assert number == 0 or sys.getrefcount(piece) == owners + 1  # kept as it came
+            assert job.answer is None
+        worker.data_received(pieces[-1])
+        assert (job.answer, last.answer) == ((200, body), (200, b"end"))
+
+    play(scenario)
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=6), st.lists(st.integers(1, 60), min_size=1))
+def test_answers_come_in_pieces_of_any_size(bodies: list[bytes], sizes: list[int]) -> None:
+    async def scenario(stage: Callable[..., Stage]) -> None:
+        s = stage(1)
+        await s.ready(0)
+        jobs = s.ask(*bodies)
+        await s.played[0].batch()
+        (worker,) = s.dispatcher._workers
+        data = b"".join(frames.answer(200, b"t", body) for body in bodies)
+        for size in itertools.cycle(sizes):
+            worker.data_received(data[:size])
+            data = data[size:]
+            if not data:
+                break
+        assert [job.answer for job in jobs] == [(200, body) for body in bodies]
 
     play(scenario)
 

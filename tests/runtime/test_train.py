@@ -110,7 +110,7 @@ def test_broken_json_is_told_with_its_place(packages: Path, base: Path) -> None:
 def test_bad_data_is_told_with_file_and_line(packages: Path, base: Path) -> None:
     code, output = finish(start(packages, lay_out(base, train="good\nbad\n", rounds="1")))
     assert code == 1
-    assert failure(base).endswith("words.txt, line 2: a bad word")
+    assert failure(base).endswith(": train/words.txt, line 2: a bad word")
     assert "Traceback" not in output
 
 
@@ -298,3 +298,11 @@ def test_the_log_shows_that_the_job_runs_before_it_has_ended(packages: Path, bas
     finally:
         process.kill()
         process.communicate()
+
+
+def test_the_log_is_utf_8_in_any_locale(packages: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    code, output = finish(start(packages, lay_out(base, größe="1")))
+    assert code == 1
+    assert "größe is not a hyperparameter" in output
+    assert "Traceback" not in output

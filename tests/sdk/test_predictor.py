@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.sdk.recording import RecordingBoto, RecordingClient
+from tests.sdk.recording import RecordingBoto, RecordingClient, RefusedError
 from wildsage.sdk.deserializers import JSONDeserializer
 from wildsage.sdk.exceptions import NotSupportedError
 from wildsage.sdk.predictor import Predictor
@@ -105,6 +105,13 @@ def test_endpoint_and_model_go_in_any_order(predictor: Predictor, model_first: b
 def test_the_configuration_can_stay(predictor: Predictor) -> None:
     predictor.delete_endpoint(delete_endpoint_config=False)
     assert "delete_endpoint_config" not in predictor.sagemaker_session.sagemaker_client.names()
+
+
+def test_an_endpoint_whose_configuration_is_gone_is_deleted_all_the_same(predictor: Predictor) -> None:
+    client = predictor.sagemaker_session.sagemaker_client
+    client.answers["describe_endpoint_config"] = RefusedError("ValidationException", "Could not find endpoint config")
+    predictor.delete_endpoint()
+    assert client.sent("delete_endpoint") == {"EndpointName": "name"}
 
 
 def test_update_puts_another_model_behind_it(predictor: Predictor) -> None:

@@ -212,6 +212,19 @@ def test_a_refused_endpoint_leaves_no_configuration(tmp_path: Path) -> None:
     assert client.sent("delete_endpoint_config") == {"EndpointConfigName": "e"}
 
 
+def test_a_configuration_that_a_killed_deploy_left_is_not_in_the_way(tmp_path: Path) -> None:
+    missing = RefusedError("ValidationException", "Could not find")
+    taken = RefusedError("ValidationException", 'Cannot create already existing endpoint config "arn".')
+    client = Embedded(tmp_path, {"describe_endpoint": missing, "create_endpoint_config": [taken, {}]})
+    session = Session(sagemaker_client=client)
+    session.endpoint_from_production_variants("e", [production_variant("m", "local", 1)], wait=False)
+    made = [request["EndpointConfigName"] for called, request in client.calls if called == "create_endpoint_config"]
+    assert made[0] == "e"
+    assert made[1].startswith("e-")
+    assert client.sent("create_endpoint") == {"EndpointName": "e", "EndpointConfigName": made[1], "Tags": []}
+    assert "delete_endpoint_config" not in client.names()
+
+
 def test_a_refused_update_leaves_no_configuration(tmp_path: Path) -> None:
     client = Embedded(tmp_path, {"update_endpoint": RefusedError("X", "not supported")})
     with pytest.raises(RefusedError, match="not supported"):

@@ -59,8 +59,19 @@ class Algorithm(ABC, Generic[H]):
     name: ClassVar[str]
     hyperparameters: ClassVar[type[Hyperparameters]]
     model: ClassVar[type[Model]]
+    other_models: ClassVar[tuple[type[Model], ...]] = ()  # kinds that some of its jobs leave instead
     required_channels: ClassVar[tuple[str, ...]] = ("train",)
     optional_channels: ClassVar[tuple[str, ...]] = ("validation", "model")
+
+    @classmethod
+    def model_in(cls, folder: Path) -> type[Model] | None:
+        """Which kind of its models a folder holds; None if none."""
+        return next((kind for kind in (cls.model, *cls.other_models) if kind.recognises(folder)), None)
+
+    @classmethod
+    def load(cls, folder: Path) -> Model:
+        """Read a model of whichever kind from its folder. Raises DataError where there is none."""
+        return (cls.model_in(folder) or cls.model).load(folder)
 
     @abstractmethod
     def estimate_memory(self, context: TrainingContext[H]) -> MemoryEstimate:

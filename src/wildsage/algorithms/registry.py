@@ -44,7 +44,7 @@ def recognise(folder: Path) -> str:
     if not folder.is_dir():
         raise ClientError(f"{folder} is not a folder of a model")
     for name in names():
-        if get(name).model.recognises(folder):
+        if get(name).model_in(folder):
             return name
     held = sorted(path.name for path in folder.iterdir())
     listed = ", ".join(held[:10]) + (", …" if len(held) > 10 else "")

@@ -6,10 +6,11 @@ This module alone leans on how Numba lowers code. With WILDSAGE_PLAIN_KERNELS=1,
 fails to compile, the same names are plain Numba: slower, same results but for the order of sums.
 
 Arrays are flat. `load(array, i)` and `store(array, i, v)` move float32 array[i:i + 16], `splat(x)` is x sixteen times,
-`fma(a, b, c)` is a * b + c, `total(v)` the sum of all sixteen. `prefetch(array, i)` asks for the cache line of
-array[i]; i may lie outside. `load8(bytes, i)` is a little-endian uint64. `blanks(bytes, i)` has a bit for each of 64
-bytes: is it 0, 9 to 13, or 32, what fastText splits words at. `trailing_zeros(x)`, x != 0, counts the zero bits below
-the lowest one.
+`fma(a, b, c)` is a * b + c, `divide(a, b)` is a / b, `least(a, b)` the smaller and `greatest(a, b)` the larger of each
+two, and b where either is no number. `total(v)` is the sum of all sixteen; `totals` of sixteen vectors is the vector of
+their sums. `prefetch(array, i)` asks for the cache line of array[i]; i may lie outside. `load8(bytes, i)` is a
+little-endian uint64. `blanks(bytes, i)` has a bit for each of 64 bytes: is it 0, 9 to 13, or 32, what fastText splits
+words at. `trailing_zeros(x)`, x != 0, counts the zero bits below the lowest one.
 """
 
 from __future__ import annotations
@@ -114,6 +115,50 @@ def _explicit() -> tuple[Any, ...]:
         return types.float32(value), generate
 
     @intrinsic
+    def divide(typing: Any, a: Any, b: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            return builder.fdiv(given[0], given[1], flags=("arcp", "nsz"))
+
+        return value(value, value), generate
+
+    @intrinsic
+    def least(typing: Any, a: Any, b: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            return builder.select(builder.fcmp_ordered("<", given[0], given[1]), given[0], given[1])
+
+        return value(value, value), generate
+
+    @intrinsic
+    def greatest(typing: Any, a: Any, b: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(">", given[0], given[1]), given[0], given[1])
+
+        return value(value, value), generate
+
+    @intrinsic
+    def totals(
+        typing: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any,
+        i: Any, j: Any, k: Any, m: Any, n: Any, o: Any, p: Any, q: Any,
+    ) -> Any:  # fmt: skip
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            # Halve the lanes that a sum is spread over, two vectors becoming one: a quarter of the additions and
+            # shuffles of sixteen sums one by one.
+            vectors, step = list(given), 1
+            while len(vectors) > 1:
+                low = [lane + (WIDTH - step if lane & step else 0) for lane in range(WIDTH)]
+                lanes = ir.VectorType(index32, WIDTH)
+                masks = [ir.Constant(lanes, [lane + more for lane in low]) for more in (0, step)]
+                halves = [
+                    [builder.shuffle_vector(first, second, mask) for mask in masks]
+                    for first, second in zip(vectors[::2], vectors[1::2], strict=True)
+                ]
+                vectors = [builder.fadd(first, second, flags=("reassoc", "nsz")) for first, second in halves]
+                step *= 2
+            return vectors[0]
+
+        return value(*[value] * WIDTH), generate
+
+    @intrinsic
     def prefetch(typing: Any, array: Any, index: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
             where = address(context, builder, signature.args[0], given, ir.IntType(8))
@@ -151,7 +196,7 @@ def _explicit() -> tuple[Any, ...]:
 
         return types.int64(types.uint64), generate
 
-    return load, store, splat, fma, total, prefetch, load8, blanks, trailing_zeros
+    return load, store, splat, fma, divide, least, greatest, total, totals, prefetch, load8, blanks, trailing_zeros
 
 
 def _plain() -> tuple[Any, ...]:
@@ -190,6 +235,47 @@ def _plain() -> tuple[Any, ...]:
         )  # fmt: skip
 
     @kernel
+    def divide(a, b):
+        return (
+            a[0] / b[0], a[1] / b[1], a[2] / b[2], a[3] / b[3], a[4] / b[4], a[5] / b[5], a[6] / b[6], a[7] / b[7],
+            a[8] / b[8], a[9] / b[9], a[10] / b[10], a[11] / b[11],
+            a[12] / b[12], a[13] / b[13], a[14] / b[14], a[15] / b[15],
+        )  # fmt: skip
+
+    @kernel
+    def less(a, b):
+        return a if a < b else b
+
+    @kernel
+    def more(a, b):
+        return a if a > b else b
+
+    @kernel
+    def least(a, b):
+        return (
+            less(a[0], b[0]), less(a[1], b[1]), less(a[2], b[2]), less(a[3], b[3]),
+            less(a[4], b[4]), less(a[5], b[5]), less(a[6], b[6]), less(a[7], b[7]),
+            less(a[8], b[8]), less(a[9], b[9]), less(a[10], b[10]), less(a[11], b[11]),
+            less(a[12], b[12]), less(a[13], b[13]), less(a[14], b[14]), less(a[15], b[15]),
+        )  # fmt: skip
+
+    @kernel
+    def greatest(a, b):
+        return (
+            more(a[0], b[0]), more(a[1], b[1]), more(a[2], b[2]), more(a[3], b[3]),
+            more(a[4], b[4]), more(a[5], b[5]), more(a[6], b[6]), more(a[7], b[7]),
+            more(a[8], b[8]), more(a[9], b[9]), more(a[10], b[10]), more(a[11], b[11]),
+            more(a[12], b[12]), more(a[13], b[13]), more(a[14], b[14]), more(a[15], b[15]),
+        )  # fmt: skip
+
+    @kernel
+    def totals(a, b, c, d, e, f, g, h, i, j, k, m, n, o, p, q):
+        return (
+            total(a), total(b), total(c), total(d), total(e), total(f), total(g), total(h),
+            total(i), total(j), total(k), total(m), total(n), total(o), total(p), total(q),
+        )  # fmt: skip
+
+    @kernel
     def prefetch(a, i):
         pass
 
@@ -217,7 +303,7 @@ def _plain() -> tuple[Any, ...]:
             n += 1
         return n
 
-    return load, store, splat, fma, total, prefetch, load8, blanks, trailing_zeros
+    return load, store, splat, fma, divide, least, greatest, total, totals, prefetch, load8, blanks, trailing_zeros
 
 
 @kernel
@@ -225,6 +311,9 @@ def _trial(numbers, text):
     """Use every operation once; 116 for ones, and for text of "A" with a blank in fourth place."""
     prefetch(numbers, 16)
     store(numbers, 0, fma(load(numbers, 0), splat(np.float32(2)), load(numbers, 0)))
+    v = load(numbers, 0)
+    v = divide(greatest(least(v, splat(np.float32(4))), v), splat(np.float32(16)))
+    store(numbers, 0, totals(v, v, v, v, v, v, v, v, v, v, v, v, v, v, v, v))
     return total(load(numbers, 0)) + trailing_zeros(blanks(text, 0)) + np.int64(load8(text, 0) & np.uint64(255))
 
 
@@ -237,10 +326,13 @@ def _works() -> bool:
 PLAIN = os.environ.get("WILDSAGE_PLAIN_KERNELS", "") not in ("", "0")
 if not PLAIN:
     try:
-        load, store, splat, fma, total, prefetch, load8, blanks, trailing_zeros = _explicit()
+        operations = _explicit()
+        (load, store, splat, fma, divide, least, greatest, total, totals, prefetch, load8, blanks, trailing_zeros) = (
+            operations
+        )
         PLAIN = not _works()
     except Exception as error:  # noqa: BLE001 (an internal of Numba that changed may raise anything)
         logger.warning("vector instructions are not available with this Numba, so kernels run slower: %s", error)
         PLAIN = True
 if PLAIN:
-    load, store, splat, fma, total, prefetch, load8, blanks, trailing_zeros = _plain()
+    load, store, splat, fma, divide, least, greatest, total, totals, prefetch, load8, blanks, trailing_zeros = _plain()

@@ -1,6 +1,6 @@
 """`wildsage …`: parse, call, print. What the commands do is done by platform and sdk.
 
-app.py has the program, training.py, serving.py and this_machine.py its commands, show.py how they print.
+app.py has the program, training.py, serving.py, words.py and this_machine.py its commands, show.py how they print.
 Heavy modules load in the command that needs them, so that `wildsage --help` and the shell's completion answer at once.
 """
 

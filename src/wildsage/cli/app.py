@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from wildsage import __version__
-from wildsage.cli import clients, serving, show, this_machine, training
+from wildsage.cli import clients, serving, show, this_machine, training, words
 from wildsage.contract.errors import WildsageError
 
 EXIT_ERROR = 1  # 2 is typer's, for a command that is written wrong
@@ -37,6 +37,10 @@ app.command("deploy", rich_help_panel=SERVE)(serving.deploy)
 app.command("endpoints", rich_help_panel=SERVE)(serving.endpoints)
 app.command("predict", rich_help_panel=SERVE)(serving.predict)
 app.command("delete", rich_help_panel=SERVE)(serving.delete)
+app.command("words", rich_help_panel=SERVE)(words.words)
+model = typer.Typer(no_args_is_help=True, help="Change a trained model.")
+model.command("quantize")(words.quantize)
+app.add_typer(model, name="model", rich_help_panel=SERVE)
 
 
 def _version(wanted: bool) -> None:
@@ -73,8 +77,8 @@ def run() -> None:
         # The reader of our output has gone, as `head` does; stdout must not fail once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_ERROR)
-    except OSError as error:  # a file of the user's, or the disk
-        _fail(f"{error.filename}: {error.strerror}" if error.filename is not None else str(error))
+    except OSError as error:  # a disk or a folder of the user's; what it is called says more than where we were
+        _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
     finally:
         clients.close()
 

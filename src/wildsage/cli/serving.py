@@ -6,7 +6,7 @@ import io
 import json as jsonlib
 import subprocess
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -250,11 +250,14 @@ def delete(
       wildsage delete endpoint reviews
       wildsage delete job JOB
     """
+    from wildsage.platform.errors import ServiceError
+
     platform = clients.platform()
     if kind is Kind.ENDPOINT:
         config = platform.describe_endpoint(EndpointName=name)["EndpointConfigName"]
         platform.delete_endpoint(EndpointName=name)
-        platform.delete_endpoint_config(EndpointConfigName=config)
+        with suppress(ServiceError):  # it may be gone already, and nobody asked for it by name
+            platform.delete_endpoint_config(EndpointConfigName=config)
     elif kind is Kind.MODEL:
         platform.delete_model(ModelName=name)
     else:
@@ -271,13 +274,15 @@ def _is_file(text: str) -> bool:
 
 def _model_of(platform: Platform, name: str, algorithm: str) -> tuple[str, str]:
     """Where the model of a file, a job or a model record lies, and the image of its algorithm."""
+    from wildsage.platform.errors import ServiceError
+
     if _is_file(name):
         from wildsage.contract import builtins
 
         return name, builtins.resolve(algorithm)
     try:
         job = platform.describe_training_job(TrainingJobName=name)
-    except ClientError:
+    except ServiceError:
         pass
     else:
         file = job.get("ModelArtifacts", {}).get("S3ModelArtifacts")
@@ -286,29 +291,36 @@ def _model_of(platform: Platform, name: str, algorithm: str) -> tuple[str, str]:
         return str(file), str(job["AlgorithmSpecification"]["TrainingImage"])
     try:
         container = platform.describe_model(ModelName=name)["PrimaryContainer"]
-    except ClientError:
+    except ServiceError:
         raise ClientError(
             f'there is no file, job or model "{name}"; list what there is with `wildsage models`'
         ) from None
     return str(container["ModelDataUrl"]), str(container["Image"])
 
 
+def open_model(platform: Platform, name: str) -> Path:
+    """The folder with the files of a job's model, a model record's or a file's."""
+    from wildsage.platform import artifacts
+
+    model_data, _ = _model_of(platform, name, "blazingtext")
+    return artifacts.open_model(model_data, platform.home)
+
+
 def _ask(platform: Platform, target: str, body: bytes, content_type: str, accept: str) -> bytes:
     """The answer of an endpoint, or of a model file that a process of its own opens."""
+    from wildsage.platform.errors import ServiceError
+
     if not _is_file(target):
         try:
             platform.describe_endpoint(EndpointName=target)
-        except ClientError:
+        except ServiceError:
             pass
         else:
             said = platform.runtime.invoke_endpoint(
                 EndpointName=target, Body=body, ContentType=content_type, Accept=accept
             )
             return bytes(said["Body"].read())
-    from wildsage.platform.artifacts import open_model
-
-    model_data, _ = _model_of(platform, target, "blazingtext")
-    folder = open_model(model_data, platform.home)
+    folder = open_model(platform, target)
     command = [sys.executable, "-m", "wildsage.runtime.predict", "--model", str(folder)]
     command += ["--content-type", content_type, "--accept", accept]
     answer = subprocess.run(command, input=body, capture_output=True, check=False)

@@ -384,6 +384,8 @@ def _lasted(job: dict[str, Any]) -> float | None:
 
 def _log_of(platform: Platform, name: str) -> tuple[str, Any]:
     """The log group of whatever has this name, and the call that follows it."""
+    from wildsage.platform.errors import ServiceError
+
     kinds = (
         ("TrainingJobs", platform.describe_training_job, "TrainingJobName", platform.follow_training_log),
         ("Endpoints", platform.describe_endpoint, "EndpointName", platform.follow_endpoint_log),
@@ -392,7 +394,7 @@ def _log_of(platform: Platform, name: str) -> tuple[str, Any]:
     for group, describe, key, follow in kinds:
         try:
             describe(**{key: name})
-        except ClientError:
+        except ServiceError:
             continue
         return f"/aws/sagemaker/{group}" + (f"/{name}" if group == "Endpoints" else ""), follow
     raise ClientError(f'there is no job or endpoint "{name}"; list them with `wildsage jobs` and `wildsage endpoints`')

@@ -307,6 +307,8 @@ def _describe(name: str, field: FieldInfo) -> HyperparameterFact:
     if kinds and kind != "enum":
         choices, others = tuple(c for c in choices if not isinstance(c, str)), tuple(map(str, choices))
         others = tuple(text for text in others if text not in map(str, choices))
+    elif len(choices) > 1 and "auto" in choices:
+        choices, others = tuple(choice for choice in choices if choice != "auto"), ("auto",)
     if kind == "int":
         _to_closed(bounds)
     applies_to: Any = extra.get("applies_to", ())

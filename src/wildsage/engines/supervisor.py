@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import math
 import os
 import select
 import signal
@@ -35,6 +36,8 @@ RESTART_DELAYS_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 HEALTHY_S = 60.0  # a command that ran this long starts again from the first delay
 QUICK_S = 5.0  # one that ended sooner than this failed quickly
 QUICK_FAILURES = 5  # so many in a row and the server is given up
+LOOK_S = 5.0  # between two looks whether the folder is still there; one costs microseconds
+LONGEST_SLEEP_S = 86_400.0
 COURTESY_S = 1.0  # for what a command leaves behind when it ends by itself: SIGTERM, then this long until SIGKILL
 BACKLOG = 4096  # connections that wait while a server is started again; the kernel caps it (net.core.somaxconn)
 WAKE_SIGNAL = signal.SIGUSR1
@@ -96,11 +99,18 @@ class Supervisor:
             return Cause.STOPPED, ""
         if self._told_to_end:
             return Cause.LOST, f"the supervisor got {self._told_to_end}, as when the machine goes down"
+        if not self._has_folder():
+            return Cause.LOST, "its folder was removed"
         return None
 
+    def _has_folder(self) -> bool:
+        return run_folder.is_mine(self.folder, self._lock)
+
     def _sleep(self, timeout_s: float | None) -> None:
-        """Sleep until a signal or for timeout_s."""
-        select.select([self._wake_read], [], [], None if timeout_s is None else max(0.0, timeout_s))
+        """Sleep until a signal or for timeout_s, or a day: whoever calls looks again, and select() has a limit."""
+        select.select(
+            [self._wake_read], [], [], None if timeout_s is None else min(max(0.0, timeout_s), LONGEST_SLEEP_S)
+        )
         with contextlib.suppress(BlockingIOError):
             while os.read(self._wake_read, 4096):
                 pass
@@ -112,8 +122,10 @@ class Supervisor:
 
         Raises ClientError if the folder has a live run or the address is taken.
         """
-        if run_folder.acquire(self.folder) is None:
+        lock = run_folder.acquire(self.folder)
+        if lock is None:
             raise ClientError(f"{self.folder} already has a run that lives; stop it first, or take another folder")
+        self._lock = lock
         earlier = run_folder.read_record(self.folder)
         if earlier is not None and earlier.phase is not Phase.ENDED:
             end_lost(earlier)
@@ -145,6 +157,8 @@ class Supervisor:
         ending = self._prepare() or (self._serve() if self.specification.restart else self._live())
         if self.listener is not None:
             self.listener.close()
+        if not self._has_folder():  # what is there now under its name may be another run's
+            return
         self._move(Phase.FINISHING, ending=ending)
         ending = self._finish(ending)
         self._move(Phase.ENDED, ending=ending, ended_at=time.time())
@@ -221,11 +235,12 @@ class Supervisor:
         warned: set[int] = set()
         began = time.monotonic()
         limit = self.specification.max_runtime_s
+        limit_at = math.inf if limit is None else began + limit
         while (code := _exit_code(command)) is None:
             now = time.monotonic()
             if sent is None:
                 sent = self._asked_to_end()
-                if sent is None and limit is not None and now - began >= limit:
+                if sent is None and now >= limit_at:
                     sent = (Cause.MAX_RUNTIME, "")
                 if sent is not None:
                     kill_at = now + self.specification.grace_s
@@ -237,7 +252,7 @@ class Supervisor:
                     os.killpg(command, signal.SIGKILL)
                 wake_at = None
             else:
-                wake_at = kill_at if sent is not None or limit is None else began + limit
+                wake_at = kill_at if sent is not None else min(now + LOOK_S, limit_at)
             processes.reap_orphans(command)
             self._sleep(wake_at - time.monotonic() if wake_at is not None else None)
         if kill_at is not None:  # what a shell that left at SIGTERM had started may use the rest of the grace

@@ -13,17 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wildsage.contract.errors import InternalServerError
-from wildsage.platform.files import disk_errors
 
 _LOOK_S = 0.01
 
 
 @contextmanager
 def held(path: Path, *, wait_s: float | None = None) -> Iterator[bool]:
-    """Hold the lock file `path`; yields whether it is held. wait_s: None waits as long as it takes, 0 not at all.
-
-    Raises ClientError or InternalServerError where there can be no such file.
-    """
+    """Hold the lock file `path`; yields whether it is held. wait_s: None waits as long as it takes, 0 not at all."""
     descriptor = _take(path, wait_s)
     try:
         yield descriptor is not None
@@ -37,9 +33,8 @@ def held(path: Path, *, wait_s: float | None = None) -> Iterator[bool]:
 def _take(path: Path, wait_s: float | None) -> int | None:
     deadline = None if wait_s is None else time.monotonic() + wait_s
     while True:
-        with disk_errors("taking the lock", path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX if deadline is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from uuid import uuid4
 
+from wildsage.contract.errors import ClientError
 from wildsage.platform.errors import ServiceError, invalid
 
 ACCOUNT = "000000000000"
@@ -39,6 +40,15 @@ FOLDERS = {Kind.TRAINING_JOB: "jobs", Kind.ENDPOINT: "endpoints", Kind.TRANSFORM
 def default_home() -> Path:
     """WILDSAGE_HOME, or ~/.wildsage."""
     return Path(os.environ.get("WILDSAGE_HOME") or Path.home() / ".wildsage").absolute()
+
+
+def checked_home(home: Path) -> Path:
+    """The same folder. Raises ClientError for a name that neither a database nor JSON could keep."""
+    try:
+        str(home).encode()
+    except UnicodeEncodeError as error:
+        raise ClientError(f"{str(home)!a} cannot be the home folder: its name is not UTF-8") from error
+    return home
 
 
 def default_region() -> str:

@@ -49,7 +49,7 @@ class Platform:
             from wildsage.engines.local import LocalEngine
 
             engine = LocalEngine()
-        self.home = (home or names.default_home()).expanduser().absolute()
+        self.home = names.checked_home((home or names.default_home()).expanduser().absolute())
         self.region = region or names.default_region()
         store = Store(self.home, database_url or os.environ.get(DATABASE_VARIABLE) or None)
         self._context = Context(self.home, self.region, engine, store)

@@ -10,27 +10,27 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, create_engine, delete, event, func, insert, or_, select, text, update
 from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from wildsage.contract.errors import ClientError, InternalServerError, WildsageError
 from wildsage.platform import locks
-from wildsage.platform.files import disk_errors
 from wildsage.platform.names import Kind
 from wildsage.platform.records import SCHEMA, Record, metadata, resources, tags
 from wildsage.platform.states import SETTLED, Status, check_step
 
 _BUSY_S = 30
-_NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")  # the last two: SQLite hides the reason
+_LEAST_FREE_BYTES = 1 << 20
 _CREATION_LOCK = 0x57494C44  # any number that all of us agree on
 _SORT_COLUMNS = {
     "Name": resources.c.name,
@@ -213,9 +213,29 @@ class Store:
         except IntegrityError:
             raise
         except DBAPIError as error:
-            raise _explained(self.url, error.orig) from error
-        except sqlite3.Error as error:  # of a statement outside of any transaction
-            raise _explained(self.url, error) from error
+            raise self._explained(error.orig) from error
+        except sqlite3.Error as error:  # of a statement that SQLAlchemy did not run
+            raise self._explained(error) from error
+
+    def _explained(self, error: BaseException | None) -> WildsageError:
+        """An error of the database in words that say what to do."""
+        name = str(getattr(error, "sqlite_errorname", ""))
+        if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+            return ClientError(
+                f"{_plain(self.url)} is damaged, or no database of ours ({error}): put a copy of it back, or move it "
+                "away for a new one. The models that jobs have written stay where they are"
+            )
+        hint = self._hint()
+        if not hint and name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+            return ClientError(f"{_plain(self.url)} cannot be opened for writing ({error})")
+        return InternalServerError(f"{_plain(self.url)}: {error}{hint}")
+
+    def _hint(self) -> str:
+        """What SQLite does not say: on a full disk even reading ends in "disk I/O error"."""
+        with suppress(OSError):
+            if make_url(self.url).database and shutil.disk_usage(self._home).free < _LEAST_FREE_BYTES:
+                return f"; the disk of {self._home} is full, free some space on it"
+        return ""
 
     def _opened(self) -> Engine:
         with self._guard:
@@ -228,6 +248,12 @@ class Store:
                 engine = _engine(self.url)
                 try:
                     _ready(engine, self._home, self.url)
+                except OSError as error:
+                    engine.dispose()
+                    raise ClientError(
+                        f"{self._home} cannot be the home folder: {error.strerror} ({error.filename}); "
+                        "set WILDSAGE_HOME to a folder that can be written to"
+                    ) from error
                 except BaseException:
                     engine.dispose()
                     raise
@@ -271,29 +297,18 @@ def _plain(url: str) -> str:
     return make_url(url).render_as_string(hide_password=True)
 
 
-def _explained(url: str, error: BaseException | None) -> WildsageError:
-    """An error of the database in words that say what to do. SQLite often calls a full disk an I/O error."""
-    name = str(getattr(error, "sqlite_errorname", ""))
-    said = f"{_plain(url)}: {error}"
-    file = Path(make_url(url).database or "") if name else None
-    if file is None:
-        return InternalServerError(said)
-    if name in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
-        return ClientError(
-            f"{file} is damaged or no database of ours ({error}): put a copy of it back, or move it away for a new "
-            "one. The models that jobs have written stay where they are"
-        )
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        return ClientError(f"{file} cannot be opened and written to ({error}): mend that, or set WILDSAGE_HOME")
-    if name in _NO_ROOM:
-        return InternalServerError(f"no room on the disk, it seems, for {file} ({error}): free some and try again")
-    return InternalServerError(said)
-
-
 def _engine(url: str) -> Engine:
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url)
+    try:
+        if make_url(url).get_backend_name() != "sqlite":
+            return create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url)
+    except ArgumentError as error:  # its text may hold the password
+        raise ClientError(
+            "the database's URL cannot be read: it has the form sqlite:////folder/file.db or "
+            "postgresql+psycopg://user:password@host/database"
+        ) from error
+    except ImportError as error:
+        raise ClientError(f"{_plain(url)} needs the package {error.name}: pip install {error.name}") from error
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: Any) -> None:
@@ -327,8 +342,7 @@ def _ready(engine: Engine, home: Path, url: str) -> None:
         with engine.begin() as connection:
             if _version(connection) == SCHEMA:
                 return
-    with disk_errors("making the folder", path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with locks.held(path.with_name(f"{path.name}.lock")):
         with engine.connect() as connection:
             # Stays with the file. Outside of any transaction, or SQLite refuses it.

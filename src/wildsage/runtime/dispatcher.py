@@ -79,7 +79,8 @@ class Worker(asyncio.Protocol):
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         self._transport: asyncio.Transport | None = None
-        self._rest = b""
+        self._pieces: list[bytes] = []  # of an answer that has not come whole
+        self._come = self._wanted = 0  # bytes of them, and of it as far as is known
         self.held: deque[Job] = deque()  # in the order in which it will answer
         self.pid: int | None = None
         self.ready = False
@@ -94,14 +95,23 @@ class Worker(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=2**30)  # what may be held is bounded by the front
 
     def data_received(self, data: bytes) -> None:
-        if self._rest:
-            data = self._rest + data
+        if self._pieces:
+            # Joined when it is whole: with each piece anew, a long answer would take time by the square of its length.
+            self._pieces.append(data)
+            self._come += len(data)
+            if self._come < self._wanted:
+                self.since = time.monotonic()
+                return
+            data = b"".join(self._pieces)
+            self._pieces = []
         at, size, head = 0, len(data), frames.ANSWER.size
+        self._wanted = head
         while size - at >= head:
             status, type_size, body_size = frames.ANSWER.unpack_from(data, at)
             body_at = at + head + type_size
             end = body_at + body_size
             if end > size:
+                self._wanted = end - at
                 break
             if status >= 100:
                 self.answers += 1
@@ -113,7 +123,8 @@ class Worker(asyncio.Protocol):
             else:
                 self._dispatcher.worker_failed(data[body_at:end].decode())
             at = end
-        self._rest = data[at:]
+        if at < size:
+            self._pieces, self._come = [data[at:]], size - at
         self.since = time.monotonic()
         if not self.held and self.ready:
             if self._batch:

@@ -21,7 +21,7 @@ def find(folder: Path, algorithm: str | None) -> type[Algorithm[Any]]:
 
 def load(algorithm: type[Algorithm[Any]], folder: Path) -> Model:
     """Read the model and load what its first answer needs."""
-    model = algorithm.model.load(folder)
+    model = algorithm.load(folder)
     model.warm_up()
     return model
 

@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from io import TextIOWrapper
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def start_log() -> None:
-    """Log to standard output, each line at once."""
+    """Log to standard output, each line at once, in UTF-8 whatever the locale: that is how it is read."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter(LOG_FORMAT, LOG_TIME))
     text = os.environ.get("SAGEMAKER_CONTAINER_LOG_LEVEL", "")
@@ -78,7 +81,8 @@ def run(name: str, layout: Layout, stop: Event) -> int:
         write_success(layout.success)
         return EXIT_OK
     except (Exception, SystemExit) as error:  # an algorithm that calls exit has failed, too
-        reason = failure_text(error)
+        # A user knows the file as train/part-3.csv; where this job keeps it is of no use.
+        reason = failure_text(error).replace(f"{layout.input / 'data'}/", "")
         if stop.is_set() and isinstance(error, ClientError):
             # Stopped too soon for a model: what was asked for has happened.
             log.info("Stopped without a model: %s", error)

@@ -185,7 +185,12 @@ class Predictor(PredictorBase):
         session = self.sagemaker_session
         config = session.describe_endpoint(self.endpoint_name)["EndpointConfigName"]
         if self._model_names is None:
-            self._model_names = self._models_of(config)  # delete_model may be called when the configuration is gone
+            try:
+                self._model_names = self._models_of(config)  # delete_model may be called when the configuration is gone
+            except Exception as error:
+                if "Could not find" not in str(error):
+                    raise
+                delete_endpoint_config = False  # somebody deleted it before; the endpoint must not stay for that
         session.delete_endpoint(self.endpoint_name)
         if delete_endpoint_config:
             session.delete_endpoint_config(config)

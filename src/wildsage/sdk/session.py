@@ -681,22 +681,31 @@ class Session:
     ) -> str:
         """Create an endpoint and its configuration, both of one name. Returns the name.
 
+        A configuration of that name without an endpoint is what a process left that was killed in between, or that is
+        about to create the endpoint: it stays as it is, and ours gets a name with the time.
         Raises ArgumentError at once, and creates nothing, if there is an endpoint of that name.
         """
         self.refuse_taken_endpoint(name)
-        self.create_endpoint_config(
-            name,
-            tags=tags,
-            kms_key=kms_key,
-            data_capture_config_dict=data_capture_config_dict,
-            async_inference_config_dict=async_inference_config_dict,
-            explainer_config_dict=explainer_config_dict,
-            production_variants=production_variants,
-        )
+        settings: dict[str, Any] = {
+            "tags": tags,
+            "kms_key": kms_key,
+            "data_capture_config_dict": data_capture_config_dict,
+            "async_inference_config_dict": async_inference_config_dict,
+            "explainer_config_dict": explainer_config_dict,
+            "production_variants": production_variants,
+        }
+        config = name
         try:
-            self.create_endpoint(name, name, tags=tags, wait=False)
+            self.create_endpoint_config(config, **settings)
+        except Exception as error:
+            if "Cannot create already existing endpoint config" not in str(error):
+                raise
+            config = name_from_base(name)
+            self.create_endpoint_config(config, **settings)
+        try:
+            self.create_endpoint(name, config, tags=tags, wait=False)
         except Exception:
-            self.delete_endpoint_config(name)  # it is ours alone, and would be in the way of a second try
+            self.delete_endpoint_config(config)  # it is ours alone, and would be in the way of a second try
             raise
         if wait:
             self.wait_for_endpoint(name, live_logging=live_logging)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import tarfile
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 
 from tests.algorithms.blazingtext.jobs import Listener, job, reviews
 from wildsage.algorithms.blazingtext import BlazingText
+from wildsage.algorithms.blazingtext.algorithm import _measure
 from wildsage.algorithms.blazingtext.model import TextClassifier
 from wildsage.algorithms.blazingtext.supervised import EarlierRows
 from wildsage.contract.errors import ClientError
@@ -70,7 +73,6 @@ def test_memory_grows_with_what_is_asked(tmp_path: Path) -> None:
     small = estimate()
     for settings in ({"vector_dim": 100}, {"word_ngrams": 3, "buckets": 2_000_000}, {"early_stopping": True}):
         assert estimate(**settings) > small
-    assert estimate(vector_dim=100_000, buckets=2_000_000) > 2 * 200_000 * 100_000 * 4
     packed = {"train": {"text.gz": gzip.compress(data), "damaged.gz": b"\x1f\x8bno"}}
     assert small / 3 < BlazingText().estimate_memory(job(tmp_path / "gz", packed)).peak_bytes < 3 * small
     told = BlazingText().estimate_memory(job(tmp_path, channels, vector_dim=64)).advice
@@ -168,3 +170,27 @@ def test_real_reviews_are_learnt(data_folder: Path, tmp_path: Path) -> None:
     assert listener.facts["train_examples"] == 6399
     assert listener.validations()[-1] > 0.6  # fastText: 0.626 in the mean of five seeds
     assert not any(b'"' in word for word in EarlierRows(model.file).words if len(word) > 20)
+
+
+def test_a_repeated_word_needs_little_memory(tmp_path: Path) -> None:
+    data = b"__label__a " + b"abc " * 2_000_000 + b"\n__label__b abc\n"
+    estimate = BlazingText().estimate_memory(job(tmp_path, {"train": data}, vector_dim=100, buckets=2_000_000))
+    assert estimate.peak_bytes < 500_000_000
+
+
+@pytest.mark.parametrize("skew", [1.05, 1.3, 2.0])
+def test_distinct_words_are_extrapolated_from_the_head(skew: float, tmp_path: Path) -> None:
+    ranks = np.random.default_rng(1).zipf(skew, 400_000)
+    words = [b"w%d" % rank for rank in ranks.tolist()]
+    lines = [b"__label__%d " % (i % 2) + b" ".join(words[i * 40 : (i + 1) * 40]) for i in range(10_000)]
+    channel = job(tmp_path, {"train": b"\n".join(lines) + b"\n"}).channels["train"]
+    extent = _measure(channel, 2)
+    assert len(set(words)) < extent.words < 4 * len(set(words)) + 1000
+    pairs = {pair for line in lines for pair in pairwise(line.split()[1:])}
+    assert len(pairs) / 2 < extent.ngrams < 3 * len(pairs)
+
+
+def test_rows_that_do_not_fit_are_refused_once_they_are_known(tmp_path: Path) -> None:
+    context = replace(job(tmp_path, {"train": reviews(400)}, vector_dim=100), memory_bytes=100_000)
+    with pytest.raises(ClientError, match=r"distinct words and n-grams, .* lower vector_dim \(now 100\)"):
+        BlazingText().train(context)

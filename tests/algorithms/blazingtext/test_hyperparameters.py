@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
+from wildsage.algorithms.blazingtext.hyperparameters import LIMITS, BlazingTextHyperparameters
 from wildsage.contract.errors import ClientError
 
 
@@ -31,9 +31,35 @@ def test_every_wrong_value_is_named() -> None:
 
 
 @pytest.mark.parametrize("mode", ["skipgram", "cbow", "batch_skipgram"])
-def test_word_vectors_are_not_in_this_version(mode: str) -> None:
-    with pytest.raises(ClientError, match="this version has supervised only"):
-        BlazingTextHyperparameters.parse({"mode": mode})
+def test_word_vectors_have_the_published_defaults_too(mode: str) -> None:
+    made = BlazingTextHyperparameters.parse({"mode": mode})
+    assert (made.window_size, made.negative_samples, made.batch_size, made.evaluation) == (5, 5, 11, True)
+    assert (made.sampling_threshold, made.min_char, made.max_char, made.subwords) == (0.0001, 3, 6, False)
+    assert (made.chosen_loss, made.deterministic, made.cbow_mean_gradient) == ("ns", False, False)
+    assert made.notes() == []
+
+
+@pytest.mark.parametrize(("mode", "loss"), [("skipgram", "softmax"), ("supervised", "ns"), ("supervised", "hs")])
+def test_a_loss_that_the_mode_lacks_is_refused(mode: str, loss: str) -> None:
+    with pytest.raises(ClientError, match=f"loss = {loss} is not allowed in mode {mode}"):
+        BlazingTextHyperparameters.parse({"mode": mode, "loss": loss})
+
+
+def test_ngrams_need_a_shortest_that_is_not_longer_than_the_longest() -> None:
+    values = {"mode": "cbow", "min_char": "5", "max_char": "4"}
+    assert not BlazingTextHyperparameters.parse(values).makes_subwords
+    with pytest.raises(ClientError, match="min_char = 5 is not allowed: max_char, which is 4, or less"):
+        BlazingTextHyperparameters.parse({**values, "subwords": "true"})
+
+
+def test_batch_skipgram_has_no_subwords() -> None:
+    made = BlazingTextHyperparameters.parse({"mode": "batch_skipgram", "subwords": "True", "loss": "hs"})
+    assert not made.makes_subwords
+    assert made.notes() == ["subwords has no effect in mode batch_skipgram (it is for skipgram, cbow)"]
+    made = BlazingTextHyperparameters.parse(
+        {"mode": "skipgram", "max_char": "4", "loss": "hs", "negative_samples": "3"}
+    )
+    assert made.notes() == ["max_char has no effect without subwords", "negative_samples has no effect with loss = hs"]
 
 
 def test_the_mode_is_needed() -> None:
@@ -50,3 +76,11 @@ def test_what_has_no_effect_is_accepted_with_a_word() -> None:
         "window_size has no effect in mode supervised (it is for batch_skipgram, skipgram, cbow)",
         "patience has no effect without early_stopping",
     ]
+
+
+@pytest.mark.parametrize("name", ["word_ngrams", "vector_dim", "max_char"])
+def test_what_no_model_could_be_loaded_with_is_refused(name: str) -> None:
+    most = LIMITS[name]
+    assert BlazingTextHyperparameters.parse({"mode": "supervised", name: str(most)})
+    with pytest.raises(ClientError, match=rf"{name} = {most + 1} is not allowed: 1 to {most}"):
+        BlazingTextHyperparameters.parse({"mode": "supervised", name: str(most + 1)})

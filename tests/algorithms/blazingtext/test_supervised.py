@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.algorithms.blazingtext.jobs import Listener, job, reviews
 from tests.algorithms.blazingtext.naive import Naive
-from wildsage.algorithms.blazingtext import supervised
+from wildsage.algorithms.blazingtext import supervised, training
 from wildsage.algorithms.blazingtext.supervised import TrainedRows
 from wildsage.contract.errors import ClientError
 
@@ -119,7 +119,7 @@ def test_one_seed_one_model(tmp_path: Path) -> None:
 def test_a_stopped_job_ends_as_if_it_had_not_been(calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervised, "CHUNK", 1)  # a look at the stop flag after each line
     monkeypatch.setattr(
-        supervised,
+        training,
         "wait",
         lambda futures, timeout: (set(), futures) if not all(future.done() for future in futures) else (futures, set()),
     )  # so that progress is told, and the flag set, within an epoch
@@ -140,7 +140,7 @@ def test_a_stopped_job_ends_as_if_it_had_not_been(calls: int, tmp_path: Path, mo
 
 
 def test_a_killed_job_goes_on_from_its_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervised, "CHECKPOINT_SHARE", 1e9)  # one each epoch
+    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)  # one each epoch
     channels = {"train": reviews(150), "validation": reviews(40, seed=2)}
     expected = supervised.train(job(tmp_path / "whole", channels, epochs=5))
 
@@ -161,7 +161,7 @@ def test_a_killed_job_goes_on_from_its_last_checkpoint(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("change", [{"learning_rate": 0.4}, {"seed": 3}, {"train": reviews(151)}])
 def test_a_changed_job_starts_anew(change: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervised, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)
     supervised.train(job(tmp_path / "a", {"train": reviews(150)}))
     change = dict(change)
     data = {"train": change.pop("train", reviews(150))}
@@ -175,7 +175,7 @@ def test_a_changed_job_starts_anew(change: dict[str, Any], tmp_path: Path, monke
 def test_a_damaged_checkpoint_starts_anew(
     damage: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervised, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)
     expected = supervised.train(job(tmp_path, {"train": reviews(150)}))
     checkpoint = tmp_path / "checkpoints" / "supervised.npz"
     content = bytearray(checkpoint.read_bytes())
@@ -187,7 +187,7 @@ def test_a_damaged_checkpoint_starts_anew(
 
 
 def test_another_number_of_threads_may_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervised, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)
     channels = {"train": reviews(1000), "validation": reviews(100, seed=2)}
     supervised.train(job(tmp_path, channels, threads=1))
     listener = Listener()

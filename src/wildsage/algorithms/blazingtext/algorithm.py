@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import shutil
 import tarfile
 import tempfile
 import zlib
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wildsage.algorithms.base import Algorithm, MemoryEstimate
+from wildsage.algorithms.blazingtext.fasttext_file import CBOW, SKIP_GRAM, FastTextSettings
 from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
+from wildsage.algorithms.blazingtext.memory import memory_advice, table_bytes
 from wildsage.algorithms.blazingtext.model import TextClassifier
+from wildsage.algorithms.blazingtext.word_model import WordVectors
 from wildsage.contract.channels import InputMode
 from wildsage.contract.errors import ClientError, DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wildsage.algorithms.context import TrainingContext
     from wildsage.contract.channels import Channel
 
-SAMPLE = 1 << 16  # bytes of each file that an estimate looks at
+SAMPLE = 1 << 18  # bytes of each file that an estimate looks at
+COUNTED_ORDER = 4  # the longest n-grams that an estimate counts
 GZIP_RATIO = 4  # text gains about three times
 COMPILE_SECONDS = 10
 SOFTMAX = 3  # FastTextSettings.loss
@@ -30,51 +38,51 @@ BASE_BYTES = 200 << 20  # Python, NumPy, Numba with LLVM, and the kernels
 
 
 class BlazingText(Algorithm[BlazingTextHyperparameters]):
-    """Text classification (mode=supervised)."""
+    """Text classification (mode=supervised) and word vectors (the other modes)."""
 
     name = "blazingtext"
     hyperparameters = BlazingTextHyperparameters
     model = TextClassifier
+    other_models = (WordVectors,)
+    optional_channels = ("validation", "model", "evaluation")
 
     def estimate_memory(self, context: TrainingContext[BlazingTextHyperparameters]) -> MemoryEstimate:
-        """A bound: that no two n-grams are equal is assumed, until every bucket has a row."""
+        """The peak, with the number of distinct words and n-grams extrapolated from the head of the text.
+
+        Once the text is read they are known: training refuses then what this let pass.
+        """
         parameters = context.hyperparameters
-        size, tokens = 0, 0
+        if parameters.mode != "supervised":
+            return _words_estimate(context)
+        text = Extent()
         for name in ("train", "validation"):
             if name in context.channels:
-                channel_size, channel_tokens = _measure(context.channels[name])
-                size, tokens = size + channel_size, tokens + channel_tokens
-        ngrams = parameters.word_ngrams
-        features = tokens * ngrams
-        buckets = parameters.buckets if ngrams > 1 else 0
-        words = tokens // max(1, parameters.min_count)
-        rows = min(features, words + buckets)
-        width = -(-parameters.vector_dim // 16) * 16
-        table = 4 * rows * width
-        text = size + 4 * tokens  # mapped, and as numbers
-        training = 8 * features + 8 * (words + buckets) + table * (2 if parameters.early_stopping else 1)
-        model = table + 4 * rows * parameters.vector_dim
-        peak = BASE_BYTES + max(text + 8 * features, training, model)
-        advice = (
-            f"lower vector_dim (now {parameters.vector_dim}), word_ngrams (now {ngrams}) or buckets "
-            f"(now {parameters.buckets:,}), raise min_count (now {parameters.min_count}), or give less text"
-        )
-        return MemoryEstimate(peak, advice)
+                text = text + _measure(context.channels[name], parameters.word_ngrams)
+        words = min(text.words, text.tokens // max(1, parameters.min_count))
+        buckets = parameters.buckets if parameters.word_ngrams > 1 else 0
+        rows = words + min(buckets, text.ngrams)
+        features = text.tokens * parameters.word_ngrams
+        numbers = text.bytes + 4 * text.tokens  # the text, mapped, and its token ids
+        training = 8 * features + 8 * (words + buckets) + table_bytes(parameters, rows)
+        peak = BASE_BYTES + max(numbers + 8 * features, training, table_bytes(parameters, rows, copies=2))
+        return MemoryEstimate(peak, memory_advice(parameters))
 
-    def train(self, context: TrainingContext[BlazingTextHyperparameters]) -> TextClassifier:
-        """Train a text classifier, from the checkpoint if there is one.
+    def train(self, context: TrainingContext[BlazingTextHyperparameters]) -> TextClassifier | WordVectors:
+        """Train a text classifier or word vectors, from the checkpoint if there is one.
 
-        Channel `model` may hold a model to go on from: model.bin, also one of fastText's, or model.tar.gz.
+        Channel `model` may hold a model to go on from: model.bin or vectors.bin, also of fastText's, or model.tar.gz.
         """
-        from wildsage.algorithms.blazingtext import supervised
-        from wildsage.algorithms.blazingtext.fasttext_file import FastTextSettings
-        from wildsage.algorithms.kernel import missing
-
-        parameters = context.hyperparameters
-        for note in parameters.notes():
+        for note in context.hyperparameters.notes():
             context.report.say(note)
-        if missing("wildsage.algorithms.blazingtext.kernels"):
-            context.report.say(f"compiling kernels, once for this machine: about {COMPILE_SECONDS} s")
+        if context.hyperparameters.mode == "supervised":
+            return self._train_classifier(context)
+        return self._train_words(context)
+
+    def _train_classifier(self, context: TrainingContext[BlazingTextHyperparameters]) -> TextClassifier:
+        from wildsage.algorithms.blazingtext import supervised
+
+        _tell_compilation(context)
+        parameters = context.hyperparameters
         earlier = None
         if "model" in context.channels:
             with ExitStack() as stack:
@@ -102,6 +110,44 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
             output=rows.output,
         )
 
+    def _train_words(self, context: TrainingContext[BlazingTextHyperparameters]) -> WordVectors:
+        from wildsage.algorithms.blazingtext import word_vectors
+
+        _tell_compilation(context)
+        parameters = context.hyperparameters
+        with ExitStack() as stack:
+            earlier = None
+            if "model" in context.channels:
+                earlier = word_vectors.EarlierVectors(_earlier_words(context, stack).file)
+                context.report.say(f"going on from a model of {len(earlier.words):,} words")
+            rows = word_vectors.train(context, earlier)
+        subwords = parameters.makes_subwords
+        settings = FastTextSettings(
+            dim=parameters.vector_dim,
+            ws=parameters.window_size,
+            epoch=parameters.epochs,
+            min_count=parameters.min_count,
+            neg=parameters.negative_samples,
+            loss=word_vectors.LOSS_CODES[parameters.chosen_loss],
+            model=CBOW if parameters.mode == "cbow" else SKIP_GRAM,
+            bucket=parameters.buckets if subwords else 0,
+            minn=parameters.min_char if subwords else 0,
+            maxn=parameters.max_char if subwords else 0,
+            t=parameters.sampling_threshold,
+        )
+        model = WordVectors.from_training(
+            words=rows.vocabulary.words,
+            word_counts=rows.vocabulary.word_counts,
+            settings=settings,
+            word_rows=rows.word_rows,
+            bucket_ids=rows.bucket_ids,
+            bucket_rows=rows.bucket_rows,
+            output=rows.output,
+        )
+        if parameters.evaluation:
+            _evaluate(context, model)
+        return model
+
     @classmethod
     def warm_up(cls) -> None:
         """Compile every kernel that training and answering need, by going through a small job and its model."""
@@ -109,6 +155,8 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
 
         from wildsage.algorithms.blazingtext.kernels.supervised import place_rows
         from wildsage.algorithms.blazingtext.kernels.text import copy_table
+        from wildsage.algorithms.blazingtext.kernels.word_vectors import merge_copies
+        from wildsage.algorithms.blazingtext.warm import use_models
         from wildsage.algorithms.context import TrainingContext
         from wildsage.contract.channels import Channel
 
@@ -121,17 +169,19 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
                 '__label__a "first words"\n__label__b __label__c a word-of-some-length\n'
             )
             values = {"mode": "supervised", "min_count": 1, "buckets": 100, "vector_dim": 4, "epochs": 1}
+            channels = {"train": channel, "validation": channel}
             context = TrainingContext(
-                BlazingTextHyperparameters.model_validate(values),
-                {"train": channel, "validation": channel},
-                base,
-                base,
-                _Silence(),
+                BlazingTextHyperparameters.model_validate(values), channels, base, base, _Silence()
             )
-            model = cls().train(context)
-            model.save(base)
-            TextClassifier.load(base).warm_up()
-        # What so small a job does not come to: a prepared model's rows, a table of words that grows.
+            model = cls()._train_classifier(context)
+            for more in ({"mode": "skipgram", "subwords": True}, {"mode": "cbow", "loss": "hs"}):
+                parameters = BlazingTextHyperparameters.model_validate(values | more)
+                cls()._train_words(TrainingContext(parameters, channels, base, base, _Silence()))
+            (base / "model").mkdir()
+            use_models(base / "model", model)
+        # What so small a job does not come to: a prepared model's rows, a table of words that grows, threads in rounds.
+        rows = np.zeros((1, 16), np.float32)
+        merge_copies(rows[0], rows, np.zeros((1, 1), np.uint8), 16, 0, 1)
         place_rows(np.zeros(16, np.float32), 16, np.zeros(1, np.int32), 4, 0, 1, np.zeros(4, np.float32))
         copy_table(np.zeros(2, np.uint64), np.zeros(4, np.uint64))
 
@@ -152,16 +202,38 @@ class _Silence:
         pass
 
 
+def _tell_compilation(context: TrainingContext[BlazingTextHyperparameters]) -> None:
+    from wildsage.algorithms.kernel import missing
+
+    if missing("wildsage.algorithms.blazingtext.kernels"):
+        context.report.say(f"compiling kernels, once for this machine: about {COMPILE_SECONDS} s")
+
+
+def _evaluate(context: TrainingContext[BlazingTextHyperparameters], model: WordVectors) -> None:
+    """Score the vectors on the sets of word pairs in channel `evaluation`."""
+    from wildsage.algorithms.blazingtext import similarity
+
+    if similarity.CHANNEL not in context.channels:
+        context.report.say(
+            "not evaluated: WordSimilarity-353 may not be passed on with this program; give its files, lines of "
+            f"two words and a score, in a channel named {similarity.CHANNEL}"
+        )
+        return
+    scores, mean = similarity.evaluate(model, context.channels[similarity.CHANNEL].files())
+    for name, each in scores.items():
+        context.report.say(f"{name}: rho {each.rho:.4f}, {each.pairs} pairs, {each.unknown} of them with unknown words")
+    if math.isfinite(mean):
+        context.report.metric("train:mean_rho", mean)
+    model.evaluation = similarity.to_json(scores, mean)
+
+
 def _earlier_model(context: TrainingContext[BlazingTextHyperparameters], stack: ExitStack) -> TextClassifier:
-    """Load the model in channel `model`, and check that training can go on from it."""
-    parameters, folder = context.hyperparameters, context.channels["model"].path
-    if not TextClassifier.recognises(folder):
-        archives = [file for file in context.channels["model"].files() if file.name.endswith((".tar.gz", ".tgz"))]
-        if archives:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            _unpack_model(archives[0], folder / "model.bin")
-    model = TextClassifier.load(folder)
+    """Load the classifier in channel `model`, and check that training can go on from it."""
+    parameters = context.hyperparameters
+    model = TextClassifier.load(_model_folder(context, stack, TextClassifier, ("model.bin",)))
     settings, problems = model.file.settings, []
+    if model.file.quantised:
+        problems.append("it is quantised: go on from the .bin that it was made of")
     if settings.dim != parameters.vector_dim:
         problems.append(f"its vectors have {settings.dim} columns, so vector_dim must be {settings.dim}")
     if settings.bucket and parameters.word_ngrams > 1 and settings.bucket != parameters.buckets:
@@ -175,33 +247,124 @@ def _earlier_model(context: TrainingContext[BlazingTextHyperparameters], stack: 
     return model
 
 
-def _unpack_model(archive: Path, target: Path) -> None:
-    """Copy the one model.bin of an archive, whatever else it holds and wherever it would put it."""
+def _earlier_words(context: TrainingContext[BlazingTextHyperparameters], stack: ExitStack) -> WordVectors:
+    """Load the word vectors in channel `model`, and check that training can go on from them."""
+    parameters = context.hyperparameters
+    model = WordVectors.load(_model_folder(context, stack, WordVectors, ("vectors.bin", "vectors.txt")))
+    settings, problems = model.file.settings, []
+    if model.file.quantised:
+        problems.append("it is quantised: go on from the .bin that it was made of")
+    if settings.dim != parameters.vector_dim:
+        problems.append(f"its vectors have {settings.dim} columns, so vector_dim must be {settings.dim}")
+    if (settings.maxn > 0) != parameters.makes_subwords:
+        has, wanted = ("has", "true") if settings.maxn > 0 else ("has no", "false")
+        problems.append(f"it {has} character n-grams, so subwords must be {wanted}")
+    elif settings.maxn > 0:
+        theirs = {"min_char": settings.minn, "max_char": settings.maxn, "buckets": settings.bucket}
+        problems += [
+            f"it has {name} = {value}, so {name} must be {value}"
+            for name, value in theirs.items()
+            if getattr(parameters, name) != value
+        ]
+    if problems:
+        raise ClientError(f"channel model: {'; '.join(problems)}")
+    return model
+
+
+def _model_folder(
+    context: TrainingContext[BlazingTextHyperparameters],
+    stack: ExitStack,
+    kind: type[TextClassifier] | type[WordVectors],
+    names: tuple[str, ...],
+) -> Path:
+    """The folder of channel `model`, or one with what its archive holds of the files named, the first that it has."""
+    folder = context.channels["model"].path
+    if not kind.recognises(folder):
+        archives = [file for file in context.channels["model"].files() if file.name.endswith((".tar.gz", ".tgz"))]
+        if archives:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            _unpack_model(archives[0], folder, names)
+    return folder
+
+
+def _unpack_model(archive: Path, folder: Path, names: tuple[str, ...]) -> None:
+    """Copy one file of an archive, whatever else it holds and wherever it would put it: the first of `names`."""
     try:
-        with tarfile.open(archive) as opened:
-            for member in opened:
-                if member.isfile() and os.path.basename(member.name) == "model.bin":
-                    source = opened.extractfile(member)
-                    if source is not None:
-                        with source, target.open("wb") as file:
-                            shutil.copyfileobj(source, file, 1 << 20)
-                        return
+        for name in names:
+            with tarfile.open(archive) as opened:
+                for member in opened:
+                    if member.isfile() and os.path.basename(member.name) == name:
+                        source = opened.extractfile(member)
+                        if source is not None:
+                            with source, (folder / name).open("wb") as file:
+                                shutil.copyfileobj(source, file, 1 << 20)
+                            return
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise DataError(f"cannot be unpacked: {error}", file=archive) from error
-    raise DataError("holds no model.bin", file=archive)
+    raise DataError(f"holds no {' and no '.join(names)}", file=archive)
 
 
-def _measure(channel: Channel) -> tuple[int, int]:
-    """(bytes of text, tokens) of a channel, the latter from the head of each file; nothing is known of a pipe."""
+def _words_estimate(context: TrainingContext[BlazingTextHyperparameters]) -> MemoryEstimate:
+    """As estimate_memory, for word vectors; with subwords a word has 20 n-grams of its own."""
+    from wildsage.algorithms.blazingtext.word_vectors import advice, table_bytes
+
+    parameters = context.hyperparameters
+    text = _measure(context.channels["train"], 1)
+    words = min(text.words, text.tokens)
+    kept = min(words, text.tokens // max(1, parameters.min_count))
+    buckets = min(parameters.buckets, 20 * kept) if parameters.makes_subwords else 0
+    training = 4 * text.tokens + table_bytes(parameters, kept, buckets, context.threads)
+    peak = BASE_BYTES + max(text.bytes + 8 * text.tokens + 100 * words, training)
+    return MemoryEstimate(peak, advice(parameters))
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much text there is: bytes, tokens, and distinct words and n-grams, the latter two extrapolated."""
+
+    bytes: int = 0
+    tokens: int = 0
+    words: int = 0
+    ngrams: int = 0
+
+    def __add__(self, other: Extent) -> Extent:
+        return Extent(
+            self.bytes + other.bytes,
+            self.tokens + other.tokens,
+            self.words + other.words,
+            self.ngrams + other.ngrams,
+        )
+
+
+def _measure(channel: Channel, order: int) -> Extent:
+    """A channel's extent, from the head of each file; nothing is known of a pipe. order: the longest n-gram."""
     if channel.input_mode is InputMode.PIPE:
-        return 0, 0
-    size, tokens = 0, 0
-    for file in channel.files():
+        return Extent()
+    files = channel.files()
+    size, tokens, sample = 0, 0, list[bytes]()
+    for file in files:
         file_size, head = _head(file)
         size += file_size
         if head:
             tokens += int(file_size / len(head) * (len(head.split()) + head.count(b"\n")) * 1.1)
-    return size, tokens
+            sample += head[: max(1024, SAMPLE // len(files))].split()
+    words = _distinct(sample, tokens)
+    ngrams = sum(
+        _distinct(list(zip(*(sample[k:] for k in range(n)), strict=False)), tokens) for n in range(2, order + 1)
+    )
+    return Extent(size, tokens, words, ngrams)
+
+
+def _distinct(sample: Sequence[object], total: int) -> int:
+    """How many distinct items `total` of them have, by Heaps' law (K n^b) through half of the sample and all of it.
+
+    Its exponent falls as text grows, so that this is rather too many.
+    """
+    if not sample:
+        return 0
+    half, whole = len(set(sample[: len(sample) // 2])), len(set(sample))
+    exponent = min(1.0, max(0.4, math.log2(whole / half))) if half else 1.0
+    return math.ceil(whole * math.pow(max(1.0, total / len(sample)), exponent))
 
 
 def _head(file: Path) -> tuple[int, bytes]:

@@ -7,6 +7,7 @@ src/dictionary.cc, `getLine`). Bytes that are not UTF-8 are words like any other
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import mmap
 import zlib
@@ -83,9 +84,10 @@ class Corpus:
         return int(self.counts.counts.sum())
 
 
-def read(channel: Channel) -> list[Text]:
-    """Map or read the channel's files, in order of name; gzip is unpacked, augmented manifests become labelled lines.
+def read(channel: Channel, *, labelled: bool = True) -> list[Text]:
+    """Map or read the channel's files, in order of name; gzip is unpacked.
 
+    labelled: whether lines have labels; augmented manifests then become labelled lines.
     Raises ClientError for a channel without text, DataError for a file that is damaged.
     """
     if channel.input_mode is InputMode.PIPE:
@@ -94,10 +96,11 @@ def read(channel: Channel) -> list[Text]:
         files = channel.files()
     if not files:
         raise ClientError(f"channel {channel.name}: no file in {channel.path}")
-    texts = [_labelled(text, channel) for text in map(_open, files) if text.size]
+    texts = [_labelled(text, channel) if labelled else text for text in map(_open, files) if text.size]
     if not texts:
         names = ", ".join(file.name for file in files[:3]) + (", …" if len(files) > 3 else "")
-        raise ClientError(f"channel {channel.name}: empty ({names}); a line of it is: __label__NAME word word …")
+        line = "__label__NAME word word …" if labelled else "word word …"
+        raise ClientError(f"channel {channel.name}: empty ({names}); a line of it is: {line}")
     return texts
 
 
@@ -107,13 +110,27 @@ def _open(file: Path) -> Text:
             with file.open("rb") as opened:
                 if opened.read(2) != b"\x1f\x8b":
                     mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)
+                    _take_mark(mapped, file)
                     return Text(file, np.frombuffer(mapped, np.uint8), len(mapped), mapped)
         content = file.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot be read: {error}", file=file) from error
-    return Text.of(file, content)
+    text = Text.of(file, content)
+    _take_mark(text.buffer, file)
+    return text
+
+
+def _take_mark(buffer: Any, file: Path) -> None:
+    """Blank the byte order mark that some editors begin UTF-8 with: it would be part of the first word, a label.
+
+    Raises DataError for UTF-16, in which no word would be found.
+    """
+    if buffer[:3] == codecs.BOM_UTF8:
+        buffer[:3] = b"   "
+    elif buffer[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) and b"\0" in buffer[2:64]:
+        raise DataError("the text is UTF-16; save it as UTF-8", file=file, line=1)
 
 
 class _Example(msgspec.Struct):
@@ -156,15 +173,15 @@ def _looks_like_manifest(text: Text) -> bool:
     return isinstance(first, dict) and "source" in first
 
 
-def encode(texts: list[Text], threads: int, stop: Event) -> Corpus:
-    """Count and number all words. The texts are changed: quotes around a line's text go, as do those doubled within.
+def encode(texts: list[Text], threads: int, stop: Event, *, labelled: bool = True) -> Corpus:
+    """Count and number all words. Labelled texts are changed: quotes around a line's text go, and those doubled within.
 
     Raises StoppedEarlyError once `stop` is set.
     """
     total = sum(text.size for text in texts)
     step = min(PART, max(SMALL_PART, -(-total // threads)))
     pieces = [(text, begin, end) for text in texts for begin, end in _pieces(text, step)]
-    quoted = {id(text): text.buffer.find(b'"', 0, text.size) >= 0 for text in texts}
+    quoted = {id(text): labelled and text.buffer.find(b'"', 0, text.size) >= 0 for text in texts}
 
     def encode_piece(piece: tuple[Text, int, int]) -> tuple[Words, int, NDArray[np.int32], NDArray[np.int64], int]:
         if stop.is_set():

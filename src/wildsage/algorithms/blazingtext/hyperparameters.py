@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
-from wildsage.contract.hyperparameters import Hyperparameters
+from wildsage.contract.hyperparameters import Auto, Hyperparameters
 
 WORD_VECTOR_MODES = ("batch_skipgram", "skipgram", "cbow")
 LARGEST = 2**31 - 1
+# What a model's reader takes; the published ranges have no upper end.
+LIMITS = {"word_ngrams": 1024, "max_char": 1024, "vector_dim": 1 << 24}
+LOSSES = {"supervised": ("softmax",)} | dict.fromkeys(WORD_VECTOR_MODES, ("ns", "hs"))  # of each mode, default first
 
 Whole = Annotated[int, Field(ge=1, le=LARGEST)]
 
 
-def _for(*modes: str) -> dict[str, Any]:
-    return {"applies_to": list(modes)}
+def _for(*modes: str, ours: bool = False) -> dict[str, Any]:
+    return {"applies_to": list(modes)} | ({"beyond_contract": True} if ours else {})
 
 
 class BlazingTextHyperparameters(Hyperparameters):
-    """Values arrive as strings. `seed` is ours; all else is the original's."""
+    """Values arrive as strings. Those beyond_contract are ours; all else is the original's."""
 
     mode: Literal["batch_skipgram", "skipgram", "cbow", "supervised"] = Field(
         description="training architecture; supervised means classification, the others learn word vectors"
@@ -87,12 +90,43 @@ class BlazingTextHyperparameters(Hyperparameters):
         json_schema_extra={"beyond_contract": True},
     )
 
-    @field_validator("mode")
-    @classmethod
-    def _is_there(cls, mode: str) -> str:
-        if mode in WORD_VECTOR_MODES:
-            raise ValueError("this version has supervised only (text classification), no word vectors yet")
-        return mode
+    loss: Literal["ns", "hs", "softmax"] | Auto = Field(
+        "auto",
+        description="what is learnt from: ns (negative sampling) or hs (hierarchical softmax) for word vectors, "
+        "softmax for supervised; auto is ns for word vectors",
+        json_schema_extra={"beyond_contract": True},
+    )
+    deterministic: bool = Field(
+        False,
+        description="the same model each time, with the same seed and number of threads; slower with several threads",
+        json_schema_extra=_for(*WORD_VECTOR_MODES, ours=True),
+    )
+    cbow_mean_gradient: bool = Field(
+        False,
+        description="each context takes its share of the gradient (corrected CBOW), not all of it as in word2vec",
+        json_schema_extra=_for("cbow", ours=True),
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        allowed = LOSSES[self.mode]
+        if self.loss not in ("auto", *allowed):
+            raise ValueError(f"loss = {self.loss} is not allowed in mode {self.mode}: {' or '.join(allowed)}")
+        if self.makes_subwords and self.min_char > self.max_char:
+            raise ValueError(f"min_char = {self.min_char} is not allowed: max_char, which is {self.max_char}, or less")
+        for name, most in LIMITS.items():
+            if (value := getattr(self, name)) > most:
+                raise ValueError(f"{name} = {value} is not allowed: 1 to {most}, or the model could not be loaded")
+        return self
+
+    @property
+    def makes_subwords(self) -> bool:
+        """Whether words have character n-grams."""
+        return self.subwords and self.mode in ("skipgram", "cbow")
+
+    @property
+    def chosen_loss(self) -> str:
+        return LOSSES[self.mode][0] if self.loss == "auto" else self.loss
 
     def notes(self) -> list[str]:
         """What the user set and this mode does not use: accepted, as the original does, but worth a word."""
@@ -108,4 +142,13 @@ class BlazingTextHyperparameters(Hyperparameters):
                 for name in ("patience", "min_epochs")
                 if name in self.model_fields_set
             ]
+        if self.mode != "supervised":
+            if not self.makes_subwords:
+                notes += [
+                    f"{name} has no effect without subwords"
+                    for name in ("min_char", "max_char", "buckets")
+                    if name in self.model_fields_set
+                ]
+            if self.chosen_loss == "hs" and "negative_samples" in self.model_fields_set:
+                notes.append("negative_samples has no effect with loss = hs")
         return notes

@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from wildsage.algorithms.base import Model
 from wildsage.algorithms.blazingtext import fasttext_file
-from wildsage.algorithms.blazingtext.fasttext_file import FastTextFile
-from wildsage.algorithms.blazingtext.kernels.predict import HIERARCHICAL, answer_texts, index_entries, scratch_size
-from wildsage.contract.errors import AlgorithmError, ClientError, DataError
+from wildsage.algorithms.blazingtext.fasttext_file import CBOW, SKIP_GRAM, FastTextFile, dense
+from wildsage.algorithms.blazingtext.kernels.predict import (
+    BLOCK,
+    HIERARCHICAL,
+    SOFTMAX,
+    answer_texts,
+    list_features,
+    scratch_size,
+)
+from wildsage.algorithms.blazingtext.tables import Tables
+from wildsage.contract.errors import ClientError, DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wildsage.algorithms.blazingtext.fasttext_file import FastTextSettings
 
-MODEL_FILE = "model.bin"
+MODEL_FILE, QUANTISED_FILE = "model.bin", "model.ftz"
+ALL_LABELS = -1  # fastText's word for it, as k
+END_OF_LINE = b" </s>"
+HIERARCHICAL_FLOOR = 1e-5  # what fastText adds where it takes a logarithm
 
 FLOAT, INTEGER, LONG = np.dtype(np.float32), np.dtype(np.int32), np.dtype(np.int64)
+
+
+class Wish(NamedTuple):
+    """What a request wants to know of one text."""
+
+    k: int
+    threshold: float
+    explain: bool
 
 
 class TextClassifier(Model):
@@ -38,15 +57,12 @@ class TextClassifier(Model):
 
     def __init__(self, file: FastTextFile, path: Path | None = None) -> None:
         """Make a model of what a file holds. path: where it came from, for errors. Raises DataError if it cannot be."""
+        if not file.supervised:
+            raise DataError("word vectors, not a text classifier", file=path, byte=fasttext_file.MODEL_PLACE)
         self.file = file
         self.labels = file.labels()
         settings = file.settings
-        self._slots = np.zeros(2 << int(file.places.size).bit_length(), np.uint64)
-        self._eos = index_entries(file.entries, file.places, self._slots)
-        self._bucket_at = np.empty(0, np.int32)
-        if file.bucket_ids is not None:
-            self._bucket_at = np.full(settings.bucket, -1, np.int32)
-            self._bucket_at[file.bucket_ids] = np.arange(file.bucket_ids.size, dtype=np.int32)
+        self._tables = tables = Tables.of(file)
         self._tree = np.empty((0, 2), np.int32)
         if settings.loss == HIERARCHICAL:
             try:
@@ -54,18 +70,16 @@ class TextClassifier(Model):
             except ValueError as error:
                 raise DataError(str(error), file=path) from error
         self._scratch_size = scratch_size(settings.word_ngrams, len(self.labels), settings.dim)
-        orders = np.array([settings.word_ngrams, settings.minn, settings.maxn, settings.bucket], np.int64)
         self._arguments = (
-            self._slots,
-            file.entries,
-            _as_bytes(file.word_rows),
-            _as_bytes(file.bucket_rows),
-            self._bucket_at,
-            _as_bytes(file.output),
+            tables.slots,
+            tables.entries,
+            tables.word_bytes,
+            tables.bucket_bytes,
+            tables.bucket_at,
+            tables.output_bytes,
+            tables.centroids,
             self._tree,
-            orders,
-            self._eos,
-            settings.loss,
+            tables.orders,
         )
 
     @classmethod
@@ -82,86 +96,53 @@ class TextClassifier(Model):
         bucket_rows: NDArray[np.float32],
         output: NDArray[np.float32],
     ) -> Self:
-        """Make a model of what training leaves; the arrays are kept, not copied.
-
-        words, labels: by descending count, as fastText orders them, "</s>" among the words; labels with their prefix.
-        word_counts: int64 (V,). label_counts: int64 (C,). word_rows: float32 (V, dim).
-        bucket_ids: int64 (R,), ascending, the buckets that have a row; every other bucket is zero.
-        bucket_rows: float32 (R, dim). output: float32 (C, dim).
-        Without n-grams of either kind the model has no buckets, whatever settings.bucket says, as in fastText.
-        Raises AlgorithmError if these do not belong together.
-        """
-        if settings.word_ngrams <= 1 and settings.maxn <= 0:
-            settings = replace(settings, bucket=0)
-        shapes = {
-            "word_counts": (word_counts.shape, (len(words),)),
-            "label_counts": (label_counts.shape, (len(labels),)),
-            "word_rows": (word_rows.shape, (len(words), settings.dim)),
-            "bucket_rows": (bucket_rows.shape, (bucket_ids.size, settings.dim)),
-            "output": (output.shape, (len(labels), settings.dim)),
-        }
-        for name, (shape, wanted) in shapes.items():
-            if shape != wanted:
-                raise AlgorithmError(f"a model's {name} must be of shape {wanted}, not {shape}")
-        if not labels:
-            raise AlgorithmError("a classifier needs a label")
-        if bucket_ids.size and not (
-            bucket_ids[0] >= 0 and bucket_ids[-1] < settings.bucket and bool((np.diff(bucket_ids) > 0).all())
-        ):
-            raise AlgorithmError(f"bucket_ids must ascend within 0 and {settings.bucket - 1}")
-        packed = [
-            fasttext_file.pack_entries(words, word_counts, label=False),
-            fasttext_file.pack_entries(labels, label_counts, label=True),
-        ]
-        entries = np.frombuffer(b"".join(packed), np.uint8)
-        lengths = np.array([len(word) for word in [*words, *labels]], np.int64) + fasttext_file.ENTRY.size
-        places = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)[:-1]])
-        counts = np.concatenate([word_counts, label_counts]).astype(np.int64)
+        """Make a model of what training leaves, "</s>" among the words; see FastTextFile.from_rows for the shapes."""
         return cls(
-            FastTextFile(
+            FastTextFile.from_rows(
+                words=words,
+                word_counts=word_counts,
+                labels=labels,
+                label_counts=label_counts,
                 settings=settings,
-                tokens=int(counts.sum()),
-                entries=entries,
-                places=places,
-                counts=counts,
-                word_rows=np.ascontiguousarray(word_rows, FLOAT),
+                word_rows=word_rows,
                 bucket_ids=bucket_ids,
-                bucket_rows=np.ascontiguousarray(bucket_rows, FLOAT),
-                output=np.ascontiguousarray(output, FLOAT),
+                bucket_rows=bucket_rows,
+                output=output,
             )
         )
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
-        """Whether the folder holds a model of fastText's format, under whatever name."""
+        """Whether the folder holds a classifier of fastText's format, under whatever name."""
         path = find_file(folder)
-        return path is not None and fasttext_file.has_magic(path)
+        return path is not None and fasttext_file.model_kind(path) not in (None, CBOW, SKIP_GRAM)
 
     def save(self, folder: Path) -> None:
-        """Write model.bin, which the fastText package loads too."""
-        fasttext_file.write(folder / MODEL_FILE, self.file)
+        """Write model.bin, or model.ftz if it is quantised; the fastText package loads both, too."""
+        fasttext_file.write(folder / (QUANTISED_FILE if self.file.quantised else MODEL_FILE), self.file)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Map model.bin, or the only .bin of the folder."""
+        """Map model.bin or model.ftz, or the only .bin or .ftz of the folder."""
         path = find_file(folder)
         if path is None:
             found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
             raise DataError(
-                f"no {MODEL_FILE}, nor just one other .bin, but {', '.join(found) or 'nothing'}", file=folder
+                f"no {MODEL_FILE}, nor just one other .bin or .ftz, but {', '.join(found) or 'nothing'}", file=folder
             )
         return cls(fasttext_file.read(path), path)
 
     def predict(self, instances: Sequence[Any], options: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Answer texts, each with {"label": [...], "prob": [...]}, best first.
 
-        instances: str. options: "k", how many labels: an integer from 1 on, above their number as good as their number;
-        1 if it is left out.
+        instances: str. options, each as fastText has it: "k", how many labels: an integer from 1 on, above their number
+        as good as their number, or -1 for all; 1 if it is left out. "threshold": only labels at least as probable, from
+        0 to 1. "explain": true adds "explanation", see explain.
         A text without a single feature, which takes a model that never saw a line end, has no label, as in fastText.
         Raises ClientError with the instance's number.
         """
-        wanted = self._wanted(options) if any(options) else None
-        k = max(wanted) if wanted else 1
+        wishes = self._wishes(options) if any(options) else None
+        k = max(wish.k for wish in wishes) if wishes else 1
         number = len(instances)
         try:
             text = "\n".join(instances)
@@ -169,47 +150,120 @@ class TextClassifier(Model):
             raise _not_a_text(instances) from None
         if text.count("\n") >= number:
             text = "\n".join([instance.replace("\n", " ") for instance in instances])
-        try:
-            data = text.encode()
-        except UnicodeEncodeError:  # half of a surrogate pair, which JSON can smuggle in
-            data = text.encode("utf-8", "surrogatepass")
-        ids, probabilities = np.empty(number * k, INTEGER), np.empty(number * k, FLOAT)
-        failed = answer_texts(data, *self._arguments, k, np.empty(self._scratch_size, LONG), ids, probabilities)
-        if failed >= 0:
-            raise ClientError(f"instance {failed}: the model's answer is not a number; its rows are not finite")
-        labels, found, probable = self.labels, ids.tolist(), probabilities.tolist()
-        if wanted is None and -1 not in found:
+        found, probable = self._answer(_encoded(text), number, k)
+        labels = self.labels
+        if wishes is None and -1 not in found:
             return [{"label": [labels[i]], "prob": [p]} for i, p in zip(found, probable, strict=True)]
         answers = []
-        for start, most in zip(range(0, number * k, k), wanted or [1] * number, strict=True):
-            best = [j for j in range(start, start + most) if found[j] >= 0]
-            answers.append({"label": [labels[found[j]] for j in best], "prob": [probable[j] for j in best]})
+        for i, wish in enumerate(wishes or [Wish(1, 0.0, False)] * number):
+            floor = wish.threshold
+            if floor > 0 and self.file.settings.loss == HIERARCHICAL:
+                floor += HIERARCHICAL_FLOOR
+            best = [j for j in range(i * k, i * k + wish.k) if found[j] >= 0 and probable[j] >= floor]
+            answer: dict[str, Any] = {"label": [labels[found[j]] for j in best], "prob": [probable[j] for j in best]}
+            if wish.explain:
+                answer["explanation"] = self.explain(instances[i])
+            answers.append(answer)
         return answers
+
+    def explain(self, text: str) -> list[dict[str, Any]]:
+        """What each word and n-gram of a text adds to its best label: [{"token": …, "weight": …}, …], in order.
+
+        Exact, since the model is linear up to its last step: with softmax, the weights sum to the logarithm of the best
+        label's probability over the second best's; with one-vs-all and negative sampling, to that of the label's
+        probability over its complement's; in a label tree, to the sum of those of each branch taken. "</s>" is the end
+        of the line, which is a word to fastText. A word's character n-grams count as the word's.
+        """
+        line = _encoded(text.replace("\n", " "))
+        features, spans = self._features(line)
+        if not features.size:
+            return []
+        best, _ = self._answer(line, 1, min(2, len(self.labels)))
+        words = self.file.word_rows.shape[0]
+        rows = np.zeros((features.size, self.file.settings.dim), FLOAT)
+        for table, chosen in (
+            (self.file.word_rows, (features >= 0) & (features < words)),
+            (self.file.bucket_rows, features >= words),
+        ):
+            numbers = features[chosen] - (words if table is self.file.bucket_rows else 0)
+            rows[chosen] = dense(table[numbers])
+        weights = (rows @ self._direction(best) / features.size).tolist()
+        data = line + END_OF_LINE
+        explanation = []
+        for (begin, end), same in groupby(zip(spans.tolist(), weights, strict=True), lambda pair: tuple(pair[0])):
+            token = b" ".join(data[begin:end].replace(b"\0", b" ").split()).decode("utf-8", "replace")
+            explanation.append({"token": token, "weight": sum(weight for _, weight in same)})
+        return explanation
+
+    def _features(self, line: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The features of a line, and the bytes that each is of; see list_features."""
+        tables, ngrams = self._tables, max(1, self.file.settings.word_ngrams)
+        count = 0
+        while True:  # once to count them, once to write them down
+            features, spans = np.empty(count, np.int64), np.empty((count, 2), np.int64)
+            needed = list_features(
+                line, len(line), tables.dictionary, tables.orders, tables.bucket_at, np.empty(ngrams, np.uint64),
+                np.empty(ngrams, np.int64), np.empty(BLOCK, np.int64), features, spans,
+            )  # fmt: skip
+            if needed <= count:
+                return features, spans
+            count = int(needed)
+
+    def _direction(self, best: list[int]) -> NDArray[np.float32]:
+        """What a text's vector is multiplied with to see how far its best label, of ids `best`, is ahead."""
+        output, loss = self.file.output, self.file.settings.loss
+
+        def row(number: int) -> NDArray[np.float32]:
+            return dense(output[number : number + 1]).reshape(-1)
+
+        if loss == HIERARCHICAL:
+            direction, node = np.zeros(self.file.settings.dim, np.float32), best[0]
+            classes = len(self.labels)
+            while node < 2 * classes - 2:
+                inner, side = (int(place) for place in np.argwhere(self._tree == node)[0])
+                direction += row(inner) if side else -row(inner)
+                node = classes + inner
+            return direction
+        if loss == SOFTMAX and len(best) > 1 and best[1] >= 0:
+            return row(best[0]) - row(best[1])
+        return row(best[0])
+
+    def _answer(self, text: bytes, number: int, k: int) -> tuple[list[int], list[float]]:
+        """Ids and probabilities of the k best labels of each of `number` lines, one line after the other."""
+        ids, probabilities = np.empty(number * k, INTEGER), np.empty(number * k, FLOAT)
+        failed = answer_texts(text, *self._arguments, k, np.empty(self._scratch_size, LONG), ids, probabilities)
+        if failed >= 0:
+            raise ClientError(f"instance {failed}: the model's answer is not a number; its rows are not finite")
+        return ids.tolist(), probabilities.tolist()
 
     def warm_up(self) -> None:
         """Load the kernel, and touch the rows of words and labels."""
         self.predict(["a first text"], [{}])
-        for rows in (self.file.word_rows, self.file.output):
-            rows[:, :: max(1, fasttext_file.PAGE_BYTES // 4)].sum()
+        for rows in (self._tables.word_bytes, self._tables.output_bytes):
+            rows[:, :: fasttext_file.PAGE_BYTES].sum()
 
-    def _wanted(self, options: Sequence[Mapping[str, Any]]) -> list[int]:
-        """How many labels each instance asks for, at most all."""
-        wanted = []
+    def _wishes(self, options: Sequence[Mapping[str, Any]]) -> list[Wish]:
+        """What each instance's options ask for; k at most the number of labels."""
+        wishes = []
         for number, option in enumerate(options):
-            if "threshold" in option:
-                raise ClientError(f"instance {number}: threshold is not supported; k is")
-            k = option.get("k", 1)
-            if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-                raise ClientError(f"instance {number}: k = {k!r} is not allowed: an integer, 1 or more")
-            wanted.append(min(k, len(self.labels)))
-        return wanted
+            k, threshold, explain = option.get("k", 1), option.get("threshold", 0.0), option.get("explain", False)
+            if not isinstance(k, int) or isinstance(k, bool) or (k < 1 and k != ALL_LABELS):
+                allowed = "an integer, 1 or more, or -1 for all labels"
+                raise ClientError(f"instance {number}: k = {k!r} is not allowed: {allowed}")
+            if not isinstance(threshold, int | float) or isinstance(threshold, bool) or not 0 <= threshold <= 1:
+                raise ClientError(f"instance {number}: threshold = {threshold!r} is not allowed: a number from 0 to 1")
+            if not isinstance(explain, bool):
+                raise ClientError(f"instance {number}: explain = {explain!r} is not allowed: true or false")
+            labels = len(self.labels)
+            wishes.append(Wish(labels if k == ALL_LABELS else min(k, labels), threshold, explain))
+        return wishes
 
 
-def _as_bytes(rows: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The rows as read-only bytes, so that mapped and trained ones are of one type, and one kernel answers for both."""
-    view = rows.view(np.uint8)
-    view.flags.writeable = False
-    return view
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can smuggle in
+        return text.encode("utf-8", "surrogatepass")
 
 
 def _not_a_text(instances: Sequence[Any]) -> ClientError:
@@ -220,9 +274,10 @@ def _not_a_text(instances: Sequence[Any]) -> ClientError:
 
 
 def find_file(folder: Path) -> Path | None:
-    """The folder's model.bin, or its only .bin, or, since that earns a clearer error, its only .ftz."""
-    if (folder / MODEL_FILE).is_file():
-        return folder / MODEL_FILE
+    """The folder's model.bin, or model.ftz, or its only .bin, or its only .ftz."""
+    for name in (MODEL_FILE, QUANTISED_FILE):
+        if (folder / name).is_file():
+            return folder / name
     for ending in ("*.bin", "*.ftz"):
         found = [path for path in folder.glob(ending) if path.is_file() and not path.name.startswith(".")]
         if found:

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
-import zipfile
 import zlib
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +19,7 @@ import numpy as np
 
 from wildsage.algorithms.blazingtext import corpus as texts
 from wildsage.algorithms.blazingtext.corpus import StoppedEarlyError
+from wildsage.algorithms.blazingtext.fasttext_file import dense
 from wildsage.algorithms.blazingtext.features import check, compact, expand, look_up, number, run_all
 from wildsage.algorithms.blazingtext.kernels.features import UNKNOWN_LABEL, UNSEEN
 from wildsage.algorithms.blazingtext.kernels.supervised import (
@@ -35,13 +33,14 @@ from wildsage.algorithms.blazingtext.kernels.supervised import (
     place_rows,
     train_lines,
 )
+from wildsage.algorithms.blazingtext.memory import check_rows
+from wildsage.algorithms.blazingtext.training import Checkpoint, Clock, random_states, run_watched, tell_progress
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
 from wildsage.algorithms.vector import aligned, padded
 from wildsage.contract.errors import ClientError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
     from threading import Event
 
     from numpy.typing import NDArray
@@ -56,8 +55,6 @@ if TYPE_CHECKING:
 MERGE_EVERY = 16
 LINES_PER_THREAD = 256  # fewer, and a thread is not worth its start
 CHUNK = 1 << 27  # floats read or written between two looks at the stop flag, a fraction of a second
-CHECKPOINT_SHARE = 0.1  # of the time, at most, goes into checkpoints
-CHECKPOINT_FORMAT = 1
 
 
 @dataclass
@@ -82,21 +79,8 @@ class EarlierRows:
         names = [data[start : data.index(b"\0", start)] for start in file.places.tolist()]
         self.words = {word: row for row, word in enumerate(names[:count])}
         self.labels = {label: row for row, label in enumerate(names[count:])}
-        self.word_rows, self.output, self.bucket_rows = file.word_rows, file.output, file.bucket_rows
-        self.bucket_ids = np.arange(len(file.bucket_rows)) if file.bucket_ids is None else file.bucket_ids
-
-
-@dataclass
-class Clock:
-    """Seconds of each phase."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        begun = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+        self.word_rows, self.output, self.bucket_rows = map(dense, (file.word_rows, file.output, file.bucket_rows))
+        self.bucket_ids = np.arange(file.bucket_rows.shape[0]) if file.bucket_ids is None else file.bucket_ids
 
 
 @dataclass
@@ -130,11 +114,7 @@ class Training:
         self.table = aligned(rows * self.width)
         self.output = aligned(classes * self.width)
         self.best: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
-        # Seeds of threads must differ, and xorshift must not start at zero.
-        self.random = [
-            np.array([(parameters.seed * 7919 + 12345 + k) * 0x9E3779B97F4A7C15 % 2**64 | 1], np.uint64)
-            for k in range(len(parts))
-        ]
+        self.random = random_states(parameters.seed, len(parts))
         self.position = Position(lines=[0] * len(parts))
         self.clock = Clock()
         self.tokens = sum(int(part.tokens[-1]) for part in parts)
@@ -190,15 +170,13 @@ class Training:
             if not alone:
                 merge_output(output)
 
-        running: set[Future[None]] = {self.pool.submit(work, k) for k in range(len(self.parts))}
-        while running:
-            finished, running = wait(running, timeout=0.2)
-            for future in finished:
-                future.result()
+        def tell() -> None:
             done = self._tokens_of_epoch()
             speed = (done - before) / max(1e-9, time.perf_counter() - begun)
-            total = np.sum(sums, axis=0) + carried
-            self._tell(done, speed, total)
+            tokens_done, tokens = self.position.epoch * self.tokens + done, self.parameters.epochs * self.tokens
+            tell_progress(self.report, tokens_done, tokens, speed, np.sum(sums, axis=0) + carried)
+
+        run_watched(self.pool, work, len(self.parts), tell)
         self.position.sums = (np.sum(sums, axis=0) + carried).tolist()
         self.tokens_done_here += self._tokens_of_epoch() - before
         if not math.isfinite(self.position.sums[0]):
@@ -206,15 +184,6 @@ class Training:
                 f"training diverged in epoch {self.position.epoch + 1}: the loss is no longer a number; "
                 f"try a smaller learning_rate than {self.parameters.learning_rate:g}"
             )
-
-    def _tell(self, done: int, speed: float, sums: NDArray[np.float64]) -> None:
-        tokens_done, tokens = self.position.epoch * self.tokens + done, self.parameters.epochs * self.tokens
-        figures = {"words_per_second": speed}
-        if sums[1]:
-            figures["loss"] = float(sums[0] / sums[1])
-        if speed:
-            figures["seconds_left"] = (tokens - tokens_done) / speed
-        self.report.progress(tokens_done, tokens, unit="words", **figures)
 
     def _tokens_of_epoch(self) -> int:
         return sum(int(part.tokens[line]) for part, line in zip(self.parts, self.position.lines, strict=True))
@@ -268,55 +237,37 @@ class Training:
             self.table, self.output = self.best
             self.best = None
 
-    def save_checkpoint(self, path: Path, fingerprint: str) -> float:
-        """Write all that resuming needs; returns the seconds that it took."""
-        begun = time.perf_counter()
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write all that resuming needs."""
         facts = {
-            "format": CHECKPOINT_FORMAT, "fingerprint": fingerprint, "epoch": self.position.epoch,
-            "lines": self.position.lines, "sums": self.position.sums, "accuracies": self.position.accuracies,
-            "best_epoch": self.position.best_epoch,
+            "epoch": self.position.epoch, "lines": self.position.lines, "sums": self.position.sums,
+            "accuracies": self.position.accuracies, "best_epoch": self.position.best_epoch,
         }  # fmt: skip
         arrays = {"table": self.table, "output": self.output, "random": np.concatenate(self.random)}
         if self.best is not None:
             arrays |= {"best_table": self.best[0], "best_output": self.best[1]}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with temporary.open("wb") as file:
-                np.savez(file, allow_pickle=False, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return time.perf_counter() - begun
+        checkpoint.write(facts, arrays)
 
-    def resume(self, path: Path, fingerprint: str) -> bool:
+    def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint, if there is one and it is this job's. Says so to the user either way."""
-        if not path.exists():
-            return False
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                facts = json.loads(stored["facts"].tobytes())
-                if facts["format"] != CHECKPOINT_FORMAT or facts["fingerprint"] != fingerprint:
-                    self.report.say("the checkpoint is of another job (text or hyperparameters differ): starting anew")
-                    return False
-                self.table[:], self.output[:] = stored["table"], stored["output"]
-                if "best_table" in stored:
-                    self.best = (aligned(self.table.size, zero=False), aligned(self.output.size, zero=False))
-                    self.best[0][:], self.best[1][:] = stored["best_table"], stored["best_output"]
-                random = stored["random"]
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-            self.report.say(f"the checkpoint cannot be read ({error}): starting anew")
-            return False
-        self.position = Position(
-            facts["epoch"], facts["lines"], facts["sums"], facts["accuracies"], facts["best_epoch"]
-        )  # fmt: skip
-        if random.size == len(self.parts):
-            for state, value in zip(self.random, random, strict=True):
-                state[0] = value
-        else:  # another number of threads: its places within the epoch mean nothing here
-            self.position.lines, self.position.sums = [0] * len(self.parts), [0.0, 0.0]
-        self.report.say(f"resuming from the checkpoint, in epoch {self.position.epoch + 1}")
-        return True
+
+        def take(facts: dict[str, Any], stored: Mapping[str, NDArray[Any]]) -> None:
+            self.table[:], self.output[:] = stored["table"], stored["output"]
+            if "best_table" in stored:
+                self.best = (aligned(self.table.size, zero=False), aligned(self.output.size, zero=False))
+                self.best[0][:], self.best[1][:] = stored["best_table"], stored["best_output"]
+            random = stored["random"]
+            self.position = Position(
+                facts["epoch"], facts["lines"], facts["sums"], facts["accuracies"], facts["best_epoch"]
+            )  # fmt: skip
+            if random.size == len(self.parts):
+                for state, value in zip(self.random, random, strict=True):
+                    state[0] = value
+            else:  # another number of threads: its places within the epoch mean nothing here
+                self.position.lines, self.position.sums = [0] * len(self.parts), [0.0, 0.0]
+
+        if checkpoint.resume(take):
+            self.report.say(f"resuming from the checkpoint, in epoch {self.position.epoch + 1}")
 
     def take_earlier(self, earlier: EarlierRows, vocabulary: Vocabulary, numbering: Numbering) -> None:
         """Start from an earlier model's rows where it has any. The numbering must not be merged."""
@@ -428,6 +379,7 @@ def _train(
         marks = [zlib.adler32(made.features.data), zlib.adler32(made.labels.data), zlib.adler32(made.starts.data)]
         threads = max(1, min(threads, made.lines // LINES_PER_THREAD))
         numbering = number(made, shape, threads, pool, stop, merge=earlier is None)
+        check_rows(parameters, numbering.rows, context.memory_bytes)
         parts = compact(made, numbering, threads, pool)
         check(stop)
         validation: list[Lines] = []
@@ -445,10 +397,10 @@ def _train(
         check(stop)
 
     fingerprint = json.dumps([parameters.model_dump(mode="json"), marks, vocabulary.label_counts.tolist()])
-    checkpoint = context.checkpoints / "supervised.npz"
-    training.resume(checkpoint, fingerprint)
+    checkpoint = Checkpoint(context.checkpoints / "supervised.npz", fingerprint, report)
+    training.resume(checkpoint)
     epochs_before = training.position.epoch
-    stopped_early = _run(training, checkpoint, fingerprint, clock)
+    stopped_early = _run(training, checkpoint, clock)
 
     position = training.position
     if parameters.early_stopping and 0 < position.best_epoch != position.epoch:
@@ -476,7 +428,7 @@ def _train(
         words=words_read,
         labels=len(vocabulary.labels),
         vocabulary_size=len(vocabulary.words),
-        seconds={name: round(seconds, 3) for name, seconds in clock.seconds.items()},
+        seconds=clock.rounded(),
         seconds_saved=round(saved, 6),
         best_validation_accuracy=max(position.accuracies, default=None),
         words_per_second=round(training.tokens_done_here / max(1e-9, clock.seconds.get("train", 0.0))),
@@ -485,17 +437,16 @@ def _train(
     return rows
 
 
-def _run(training: Training, checkpoint: Path, fingerprint: str, clock: Clock) -> bool:
+def _run(training: Training, checkpoint: Checkpoint, clock: Clock) -> bool:
     """Run the epochs that are left, or until the stop flag. Returns whether early stopping ended them."""
     parameters, position, report = training.parameters, training.position, training.report
-    written, cost = time.perf_counter(), 0.0
     while position.epoch < parameters.epochs:
         if _has_stalled(position, parameters):  # so a job that was resumed ends as the first would have
             return True
         with clock.phase("train"):
             training.run_epoch()
         if not training.epoch_is_done:
-            training.save_checkpoint(checkpoint, fingerprint)
+            training.save(checkpoint)
             report.say(f"stopped in epoch {position.epoch + 1} of {parameters.epochs}; a checkpoint is kept")
             return False
         loss = position.sums[0] / max(1.0, position.sums[1])
@@ -505,7 +456,7 @@ def _run(training: Training, checkpoint: Path, fingerprint: str, clock: Clock) -
                 with clock.phase("validate"):
                     accuracy = training.accuracy(training.validation)
             except StoppedEarlyError:  # the epoch is validated when the job is resumed
-                training.save_checkpoint(checkpoint, fingerprint)
+                training.save(checkpoint)
                 return False
             training.end_epoch()
             position.accuracies.append(accuracy)
@@ -519,11 +470,9 @@ def _run(training: Training, checkpoint: Path, fingerprint: str, clock: Clock) -
             training.end_epoch()
             report.say(told)
         last = position.epoch == parameters.epochs
-        since = time.perf_counter() - written
-        if training.stop.is_set() or (not last and since * CHECKPOINT_SHARE >= cost):
+        if training.stop.is_set() or (not last and checkpoint.is_due):
             with clock.phase("checkpoint"):
-                cost = training.save_checkpoint(checkpoint, fingerprint)
-            written = time.perf_counter()
+                training.save(checkpoint)
         if training.stop.is_set():
             report.say(f"stopped after epoch {position.epoch} of {parameters.epochs}; a checkpoint is kept")
             return False

@@ -78,12 +78,14 @@ class Vocabulary:
     label_counts: NDArray[np.int64] = field(repr=False)
 
     @classmethod
-    def build(cls, counts: WordCounts, min_count: int) -> tuple[Vocabulary, NDArray[np.int32]]:
+    def build(
+        cls, counts: WordCounts, min_count: int, *, labelled: bool = True
+    ) -> tuple[Vocabulary, NDArray[np.int32]]:
         """Drop words seen fewer times than min_count; labels all stay. Returns also int32 (words,): kinds of tokens.
 
-        Kinds are those of kernels/features.py.
+        Kinds are those of kernels/features.py. labelled: whether words with a label's prefix are labels.
         """
-        _, is_label = counts.hashes()
+        is_label = counts.hashes()[1] if labelled else np.zeros(len(counts), np.bool_)
         order = np.argsort(-counts.counts, kind="stable")
         kept = order[~is_label[order] & (counts.counts[order] >= min_count)]
         named = order[is_label[order]]

@@ -1,4 +1,4 @@
-"""Kernels of a trained classifier: read its dictionary, index its words, answer texts."""
+"""Kernels of a trained model: read its dictionary, index its words, answer texts, compose the vectors of words."""
 
 from __future__ import annotations
 
@@ -30,6 +30,10 @@ BLOCK = 1024  # features gathered at a time; also the most that one word, or one
 SIGMOID_BINS, SIGMOID_REACH = 512, 8
 PREFIX = np.frombuffer(LABEL_PREFIX, np.uint8)
 LEAST_SCORE = np.float32(np.log(1e-5))
+# What `orders` holds, int64. PRUNED: buckets without a row are no features. DIM: columns. INPUT_DSUB, OUTPUT_DSUB:
+# columns of a part of quantised rows, 0 for dense ones. END: id of "</s>". (One array: each argument of a call costs.)
+WORD_NGRAMS, MINN, MAXN, BUCKET, PRUNED, DIM, INPUT_DSUB, OUTPUT_DSUB, LOSS, END = range(10)
+CENTROIDS = 256
 ONE, HALF_WORD, LOW = np.uint64(1), np.uint64(32), np.uint64(0xFFFFFFFF)
 
 # fastText reads its sigmoid from a table, and so its models' answers are the table's.
@@ -51,7 +55,7 @@ class Features(NamedTuple):
     """What a text has: rows of words and of buckets still to be summed, and the n-grams that may yet grow.
 
     words, buckets: int64 (2 * BLOCK,). growing: uint64 (word_ngrams,), a ring of the latest hashes.
-    orders: int64 (4,): word_ngrams, minn, maxn, bucket.
+    orders: int64 (10,), see its places.
     """
 
     words: NDArray[np.int64]
@@ -61,11 +65,20 @@ class Features(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The input rows. bucket_at: int32 (bucket,), a bucket's row or -1 for none (zero); empty: bucket b has row b."""
+    """The input rows, as dense ones and as codes, of which one is meant (dsub says which).
+
+    words, buckets: float32 (rows, d). word_codes, bucket_codes: uint8, the same bytes. centroids: see quantised_table.
+    bucket_at: int32 (bucket,), a bucket's row or -1 for none; empty: bucket b has row b. dsub: columns of a part of a
+    quantised row, 0 if the rows are dense.
+    """
 
     words: NDArray[np.float32]
     buckets: NDArray[np.float32]
+    word_codes: NDArray[np.uint8]
+    bucket_codes: NDArray[np.uint8]
+    centroids: NDArray[np.float32]
     bucket_at: NDArray[np.int32]
+    dsub: int
 
 
 @kernel
@@ -186,8 +199,61 @@ def add_rows(rows: NDArray[np.float32], wanted: NDArray[np.int64], count: int, t
 
 
 @kernel
+def add_codes(
+    codes: NDArray[np.uint8],
+    centroids: NDArray[np.float32],
+    dsub: int,
+    wanted: NDArray[np.int64],
+    count: int,
+    total: NDArray[np.float32],
+) -> None:
+    """Add quantised rows to total, float32 (d,). codes, centroids: see quantised_table.
+
+    Bound by the reads of centroids, 1 kB a column, which stay in the second-level cache.
+    """
+    dim = total.size
+    whole = dim // dsub
+    for i in range(count):
+        row = wanted[i]
+        norm = centroids[CENTROIDS * dim + codes[row, -(-dim // dsub)]]
+        if dsub == 2:
+            for m in range(whole):
+                at = CENTROIDS * 2 * m + 2 * np.int64(codes[row, m])
+                total[2 * m] += norm * centroids[at]
+                total[2 * m + 1] += norm * centroids[at + 1]
+        else:
+            for m in range(whole):
+                at = dsub * (CENTROIDS * m + np.int64(codes[row, m]))
+                for f in range(dsub):
+                    total[dsub * m + f] += norm * centroids[at + f]
+        rest = dim - whole * dsub
+        if rest > 0:
+            at = CENTROIDS * dsub * whole + rest * np.int64(codes[row, whole])
+            for f in range(rest):
+                total[dsub * whole + f] += norm * centroids[at + f]
+
+
+@kernel
+def add_words(rows: Rows, wanted: NDArray[np.int64], count: int, total: NDArray[np.float32]) -> None:
+    """Add the rows of words to total."""
+    if rows.dsub > 0:
+        add_codes(rows.word_codes, rows.centroids, rows.dsub, wanted, count, total)
+    else:
+        add_rows(rows.words, wanted, count, total)
+
+
+@kernel
+def add_buckets(rows: Rows, wanted: NDArray[np.int64], count: int, total: NDArray[np.float32]) -> None:
+    """Add the rows of buckets to total."""
+    if rows.dsub > 0:
+        add_codes(rows.bucket_codes, rows.centroids, rows.dsub, wanted, count, total)
+    else:
+        add_rows(rows.buckets, wanted, count, total)
+
+
+@kernel
 def push_buckets(features: Features, found: int, count: int, bucket_at: NDArray[np.int32]) -> int:
-    """Turn the `found` buckets after features.buckets[:count] into rows; those without one are zero, and go."""
+    """Turn the `found` buckets after features.buckets[:count] into rows; those without one go. Returns the count."""
     if bucket_at.size == 0:
         return count + found
     kept = count
@@ -214,7 +280,9 @@ def sum_features(
     Words end at space, \\t, \\n, \\v, \\f, \\r and NUL; the line ends with "</s>", also with one that it holds itself.
     A known word has its row; word_ngrams n-grams are over all words, known or not; maxn > 0 adds character n-grams.
     """
-    word_ngrams, minn, maxn, bucket = features.orders[0], features.orders[1], features.orders[2], features.orders[3]
+    orders = features.orders
+    word_ngrams, minn, maxn, bucket = orders[WORD_NGRAMS], orders[MINN], orders[MAXN], orders[BUCKET]
+    pruned = orders[PRUNED] != 0
     number = words = buckets = seen = 0
     total[:] = 0
     at, going = start, True
@@ -242,10 +310,11 @@ def sum_features(
                 found = (
                     character_ngrams(text, begin, at, first, minn, maxn, bucket, features.buckets, buckets) - buckets
                 )
-                number += found
-                buckets = push_buckets(features, found, buckets, rows.bucket_at)
+                kept = push_buckets(features, found, buckets, rows.bucket_at)
+                number += kept - buckets if pruned else found
+                buckets = kept
                 if buckets >= BLOCK:
-                    add_rows(rows.buckets, features.buckets, buckets, total)
+                    add_buckets(rows, features.buckets, buckets, total)
                     buckets = 0
         if word_ngrams > 1:
             found = 0
@@ -257,30 +326,119 @@ def sum_features(
                 found += 1
             features.growing[seen % word_ngrams] = widen(h)
             seen += 1
-            number += found
-            buckets = push_buckets(features, found, buckets, rows.bucket_at)
+            kept = push_buckets(features, found, buckets, rows.bucket_at)
+            number += kept - buckets if pruned else found
+            buckets = kept
         if words >= BLOCK:
-            add_rows(rows.words, features.words, words, total)
+            add_words(rows, features.words, words, total)
             words = 0
         if buckets >= BLOCK:
-            add_rows(rows.buckets, features.buckets, buckets, total)
+            add_buckets(rows, features.buckets, buckets, total)
             buckets = 0
-    add_rows(rows.words, features.words, words, total)
-    add_rows(rows.buckets, features.buckets, buckets, total)
+    add_words(rows, features.words, words, total)
+    add_buckets(rows, features.buckets, buckets, total)
     return number
 
 
 @kernel
-def dot(output: NDArray[np.float32], row: int, hidden: NDArray[np.float32]) -> np.float32:
-    """output[row] times hidden, in float32."""
-    product = np.float32(0)
-    for f in range(hidden.size):
-        product += output[row, f] * hidden[f]
-    return product
+def list_features(
+    text: Bytes,
+    end: int,
+    dictionary: Dictionary,
+    orders: NDArray[np.int64],
+    bucket_at: NDArray[np.int32],
+    growing: NDArray[np.uint64],
+    begins: NDArray[np.int64],
+    found: NDArray[np.int64],
+    features: NDArray[np.int64],
+    spans: NDArray[np.int64],
+) -> int:
+    """The features of text[:end], one by one, as sum_features sums them: what an explanation needs.
+
+    growing: uint64 (word_ngrams,), begins: int64 (word_ngrams,), found: int64 (BLOCK,), all overwritten.
+    features: int64 (n,), the word, or V + the bucket's row, or -1 for a bucket that is zero. spans: int64 (n, 2), the
+    bytes of text that it is of; the end of the line is end to end + 5. As many as fit are written.
+    Returns how many there are.
+    """
+    word_ngrams, minn, maxn, bucket = orders[WORD_NGRAMS], orders[MINN], orders[MAXN], orders[BUCKET]
+    count = seen = at = 0
+    going = True
+    while going:
+        while at < end and (text[at] == 32 or 9 <= text[at] <= 13 or text[at] == 0):
+            at += 1
+        begin, h = at, FNV_BASIS
+        while at < end and not (text[at] == 32 or 9 <= text[at] <= 13 or text[at] == 0):
+            h = hash_byte(h, text[at])
+            at += 1
+        past = at
+        if begin == at:
+            h = EOS_HASH
+            id_: Integer = dictionary.eos
+            past = end + 5
+        else:
+            id_ = find(text, begin, at, h, dictionary)
+        going = h != EOS_HASH or (begin < at and not is_eos(text, begin, at))
+        if id_ >= dictionary.words or (id_ < 0 and starts_as_label(text, begin, at)):
+            continue
+        if id_ >= 0:
+            if count < features.size:
+                features[count], spans[count, 0], spans[count, 1] = id_, begin, past
+            count += 1
+        for first in range(at - begin + 2 if maxn > 0 and going else 0):
+            for j in range(character_ngrams(text, begin, at, first, minn, maxn, bucket, found, 0)):
+                row = found[j] if bucket_at.size == 0 else bucket_at[found[j]]
+                if row >= 0 or orders[PRUNED] == 0:
+                    if count < features.size:
+                        features[count] = dictionary.words + row if row >= 0 else -1
+                        spans[count, 0], spans[count, 1] = begin, past
+                    count += 1
+        if word_ngrams > 1:
+            for earlier in range(max(0, seen - word_ngrams + 1), seen):
+                slot = earlier % word_ngrams
+                growing[slot] = extend_ngram(growing[slot], h)
+                hashed = np.int64(growing[slot] % np.uint64(bucket))
+                row = hashed if bucket_at.size == 0 else bucket_at[hashed]
+                if row >= 0 or orders[PRUNED] == 0:
+                    if count < features.size:
+                        features[count] = dictionary.words + row if row >= 0 else -1
+                        spans[count, 0], spans[count, 1] = begins[slot], past
+                    count += 1
+            growing[seen % word_ngrams] = widen(h)
+            begins[seen % word_ngrams] = begin
+            seen += 1
+    return count
+
+
+class Outputs(NamedTuple):
+    """The output rows: dense ones, float32 (C, d), or codes, if dsub > 0; see Rows."""
+
+    rows: NDArray[np.float32]
+    codes: NDArray[np.uint8]
+    centroids: NDArray[np.float32]
+    dsub: int
 
 
 @kernel
-def softmax(output: NDArray[np.float32], hidden: NDArray[np.float32], scores: NDArray[np.float32]) -> bool:
+def dot(output: Outputs, row: int, hidden: NDArray[np.float32]) -> np.float32:
+    """Output row times hidden, in float32."""
+    product = np.float32(0)
+    if output.dsub == 0:
+        rows = output.rows
+        for f in range(hidden.size):
+            product += rows[row, f] * hidden[f]
+        return product
+    codes, centroids, dsub, dim = output.codes, output.centroids, output.dsub, hidden.size
+    parts = -(-dim // dsub)
+    for m in range(parts):
+        width = min(dsub, dim - m * dsub)
+        at = CENTROIDS * dsub * m + width * np.int64(codes[row, m])
+        for f in range(width):
+            product += centroids[at + f] * hidden[dsub * m + f]
+    return np.float32(product * centroids[CENTROIDS * dim + codes[row, parts]])
+
+
+@kernel
+def softmax(output: Outputs, hidden: NDArray[np.float32], scores: NDArray[np.float32]) -> bool:
     """Fill scores, float32 (C,), with the probability of each label. False if they are not finite."""
     top = np.float32(-np.inf)
     for c in range(scores.size):
@@ -296,7 +454,7 @@ def softmax(output: NDArray[np.float32], hidden: NDArray[np.float32], scores: ND
 
 
 @kernel
-def sigmoids(output: NDArray[np.float32], hidden: NDArray[np.float32], scores: NDArray[np.float32]) -> bool:
+def sigmoids(output: Outputs, hidden: NDArray[np.float32], scores: NDArray[np.float32]) -> bool:
     """Fill scores, float32 (C,), with the probability of each label by itself. False if one is NaN."""
     for c in range(scores.size):
         x = dot(output, c, hidden)
@@ -313,7 +471,7 @@ def sigmoids(output: NDArray[np.float32], hidden: NDArray[np.float32], scores: N
 
 @kernel
 def walk_tree(
-    output: NDArray[np.float32],
+    output: Outputs,
     hidden: NDArray[np.float32],
     tree: NDArray[np.int32],
     only_best: bool,
@@ -411,10 +569,9 @@ def answer_texts(
     bucket_bytes: NDArray[np.uint8],
     bucket_at: NDArray[np.int32],
     output_bytes: NDArray[np.uint8],
+    centroids: NDArray[np.float32],
     tree: NDArray[np.int32],
     orders: NDArray[np.int64],
-    eos: int,
-    loss: int,
     k: int,
     scratch: NDArray[np.int64],
     ids: NDArray[np.int32],
@@ -424,17 +581,28 @@ def answer_texts(
 
     word_bytes, bucket_bytes, output_bytes: float32 rows as uint8 (rows, 4 * d). In a mapped file they lie at any
     address, which the processor does not mind, but each alignment would be a type, and a kernel, of its own.
-    orders: see Features. eos: id of "</s>". scratch: int64, of scratch_size, overwritten.
+    Quantised rows are codes, see quantised_table, and `centroids` holds those of the input rows, then of the output.
+    orders: see its places above. scratch: int64, of scratch_size, overwritten.
     ids: int32 (texts * k,), probabilities: float32 (texts * k,), filled: the k best labels of each text, best first,
     -1 where there is none. Returns -1, or the number of the first text whose answer is not a number.
     Bound by the fetch of a row a feature where the table is larger than the caches. It takes more parameters than a
     kernel should, since a tuple of arrays costs more to unpack at each call.
     """
-    output = output_bytes.view(np.float32)
-    classes, dim = output.shape
-    dictionary = Dictionary(slots, entries, word_bytes.shape[0], eos)
-    rows = Rows(word_bytes.view(np.float32), bucket_bytes.view(np.float32), bucket_at)
-    growing_at, nodes_at = 4 * BLOCK, 4 * BLOCK + max(1, orders[0])
+    classes, dim = output_bytes.shape[0], orders[DIM]
+    dictionary = Dictionary(slots, entries, word_bytes.shape[0], orders[END])
+    loss = orders[LOSS]
+    rows = Rows(
+        word_bytes.view(np.float32),
+        bucket_bytes.view(np.float32),
+        word_bytes,
+        bucket_bytes,
+        centroids,
+        bucket_at,
+        orders[INPUT_DSUB],
+    )
+    before = CENTROIDS * (dim + 1) if orders[INPUT_DSUB] > 0 else 0
+    output = Outputs(output_bytes.view(np.float32), output_bytes, centroids[before:], orders[OUTPUT_DSUB])
+    growing_at, nodes_at = 4 * BLOCK, 4 * BLOCK + max(1, orders[WORD_NGRAMS])
     reals_at = nodes_at + classes + 1
     features = Features(
         scratch[: 2 * BLOCK], scratch[2 * BLOCK : growing_at], scratch[growing_at:nodes_at].view(np.uint64), orders
@@ -464,3 +632,73 @@ def answer_texts(
             return i
         pick_best(scores, ids[i * k : i * k + k], probabilities[i * k : i * k + k])
     return -1
+
+
+@kernel
+def find_words(
+    text: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    dictionary: Dictionary,
+    ids: NDArray[np.int64],
+) -> None:
+    """Look words up, text[starts[i]:ends[i]] each. ids: int64 (n,), filled; -1 for what is not in the dictionary."""
+    for i in range(starts.size):
+        id_ = find(text, starts[i], ends[i], hash_word(text, starts[i], ends[i]), dictionary)
+        ids[i] = id_ if id_ < dictionary.words else -1
+
+
+@kernel
+def compose_words(
+    text: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    word_bytes: NDArray[np.uint8],
+    bucket_bytes: NDArray[np.uint8],
+    bucket_at: NDArray[np.int32],
+    centroids: NDArray[np.float32],
+    orders: NDArray[np.int64],
+    scratch: NDArray[np.int64],
+    vectors: NDArray[np.float32],
+) -> None:
+    """The vectors of words, text[starts[i]:ends[i]] each: the mean of their own row and their n-grams' rows.
+
+    ids: int64 (n,), of the words, -1 unknown. scratch: int64 (4 * BLOCK,). vectors: float32 (n, d), filled; zeros for a
+    word that has neither. The other arrays are those of answer_texts.
+    Source: facebookresearch/fastText, src/fasttext.cc (getWordVector).
+    """
+    rows = Rows(
+        word_bytes.view(np.float32),
+        bucket_bytes.view(np.float32),
+        word_bytes,
+        bucket_bytes,
+        centroids,
+        bucket_at,
+        orders[INPUT_DSUB],
+    )
+    growing = scratch[2 * BLOCK : 2 * BLOCK].view(np.uint64)
+    features = Features(scratch[: 2 * BLOCK], scratch[2 * BLOCK :], growing, orders)
+    minn, maxn, bucket = orders[MINN], orders[MAXN], orders[BUCKET]
+    for i in range(starts.size):
+        total = vectors[i]
+        total[:] = 0
+        number = buckets = 0
+        if ids[i] >= 0:
+            features.words[0] = ids[i]
+            add_words(rows, features.words, 1, total)
+            number = 1
+        begin, end = starts[i], ends[i]
+        for first in range(end - begin + 2 if maxn > 0 and not is_eos(text, begin, end) else 0):
+            found = character_ngrams(text, begin, end, first, minn, maxn, bucket, features.buckets, buckets) - buckets
+            kept = push_buckets(features, found, buckets, bucket_at)
+            number += kept - buckets if orders[PRUNED] != 0 else found
+            buckets = kept
+            if buckets >= BLOCK:
+                add_buckets(rows, features.buckets, buckets, total)
+                buckets = 0
+        add_buckets(rows, features.buckets, buckets, total)
+        if number > 1:
+            share = np.float32(1) / np.float32(number)
+            for f in range(total.size):
+                total[f] *= share

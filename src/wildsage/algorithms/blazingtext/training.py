@@ -1,0 +1,118 @@
+"""What both trainers share: a clock, threads' random states, watching them, and checkpoints."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zipfile
+import zlib
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from wildsage.algorithms.context import Reporter
+
+CHECKPOINT_SHARE = 0.1  # of the time, at most, goes into checkpoints
+CHECKPOINT_FORMAT = 1
+
+
+@dataclass
+class Clock:
+    """Seconds of each phase."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+
+    def rounded(self) -> dict[str, float]:
+        return {name: round(seconds, 3) for name, seconds in self.seconds.items()}
+
+
+def random_states(seed: int, count: int) -> list[NDArray[np.uint64]]:
+    """States of xorshift for so many threads: they must differ, and none may be zero."""
+    return [np.array([(seed * 7919 + 12345 + k) * 0x9E3779B97F4A7C15 % 2**64 | 1], np.uint64) for k in range(count)]
+
+
+def run_watched(pool: ThreadPoolExecutor, job: Callable[[int], None], count: int, tell: Callable[[], None]) -> None:
+    """Run job(0), …, job(count - 1) in threads, and `tell` several times a second until all are done, and then."""
+    running: set[Future[None]] = {pool.submit(job, k) for k in range(count)}
+    while running:
+        finished, running = wait(running, timeout=0.2)
+        for future in finished:
+            future.result()
+        tell()
+
+
+def tell_progress(report: Reporter, done: int, total: int, speed: float, sums: NDArray[np.float64]) -> None:
+    """Report words done, with speed, mean loss (sums: its sum, and of how many) and time left where they are known."""
+    figures = {"words_per_second": speed}
+    if sums[1]:
+        figures["loss"] = float(sums[0] / sums[1])
+    if speed:
+        figures["seconds_left"] = (total - done) / speed
+    report.progress(done, total, unit="words", **figures)
+
+
+class Checkpoint:
+    """A job's state on disk: facts that JSON can hold, and arrays.
+
+    fingerprint: what the state depends on; a checkpoint with another one is not this job's.
+    """
+
+    def __init__(self, path: Path, fingerprint: str, report: Reporter) -> None:
+        self.path, self.fingerprint, self.report = path, fingerprint, report
+        self._written, self._cost = time.perf_counter(), 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether one more keeps to CHECKPOINT_SHARE."""
+        return (time.perf_counter() - self._written) * CHECKPOINT_SHARE >= self._cost
+
+    def write(self, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write beside, then rename."""
+        begun = time.perf_counter()
+        facts = {"format": CHECKPOINT_FORMAT, "fingerprint": self.fingerprint, **facts}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            with temporary.open("wb") as file:
+                np.savez(file, allow_pickle=False, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
+            os.replace(temporary, self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        self._written = time.perf_counter()
+        self._cost = self._written - begun
+
+    def resume(self, take: Callable[[dict[str, Any], Mapping[str, NDArray[Any]]], None]) -> bool:
+        """Hand facts and arrays to `take`, if there is a checkpoint of this job. Tells the user if it cannot be used.
+
+        `take` may raise what a damaged file makes it raise; what it changed by then must do no harm.
+        """
+        if not self.path.exists():
+            return False
+        try:
+            # Opened here, since NumPy leaves open what it cannot read.
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                facts = json.loads(stored["facts"].tobytes())
+                if facts["format"] != CHECKPOINT_FORMAT or facts["fingerprint"] != self.fingerprint:
+                    self.report.say("the checkpoint is of another job (text or hyperparameters differ): starting anew")
+                    return False
+                take(facts, stored)
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+            self.report.say(f"the checkpoint cannot be read ({error}): starting anew")
+            return False
+        return True

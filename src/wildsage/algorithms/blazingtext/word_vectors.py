@@ -1,0 +1,558 @@
+"""Word vectors: skip-gram and CBOW, from a channel's text to trained rows.
+
+The models are word2vec's, with fastText's subwords and fastText's view of a text: "</s>", the end of a line, is a word
+of the line, windows do not leave a line, and a line may be of any length. Negatives are drawn from counts^0.75, as in
+word2vec (fastText itself takes the square root of counts). Rows start at random between -1/dim and 1/dim, n-grams'
+and output rows at zero.
+
+Sources: Mikolov et al. 2013 (arXiv 1301.3781, 1310.4546), Bojanowski et al. 2017 (arXiv 1607.04606),
+facebookresearch/fastText.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wildsage.algorithms.blazingtext import corpus as texts
+from wildsage.algorithms.blazingtext.corpus import StoppedEarlyError
+from wildsage.algorithms.blazingtext.fasttext_file import dense
+from wildsage.algorithms.blazingtext.features import check, run_all
+from wildsage.algorithms.blazingtext.kernels.random import END_OF_LINE, GROUP, Batch, Chances, fill_alias_table
+from wildsage.algorithms.blazingtext.kernels.subwords import list_buckets, number_rows
+from wildsage.algorithms.blazingtext.kernels.supervised import initialise
+from wildsage.algorithms.blazingtext.kernels.tree import build_tree, count_groups, write_paths
+from wildsage.algorithms.blazingtext.kernels.word_vectors import (
+    Plan,
+    Rows,
+    Scratch,
+    merge_copies,
+    train_stream,
+    write_stream,
+)
+from wildsage.algorithms.blazingtext.ngrams import EOS
+from wildsage.algorithms.blazingtext.training import Checkpoint, Clock, random_states, run_watched, tell_progress
+from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
+from wildsage.algorithms.vector import aligned, padded
+from wildsage.contract.errors import ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from threading import Event
+
+    from numpy.typing import NDArray
+
+    from wildsage.algorithms.blazingtext.corpus import Corpus
+    from wildsage.algorithms.blazingtext.fasttext_file import FastTextFile
+    from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
+    from wildsage.algorithms.context import Reporter, TrainingContext
+
+NEGATIVE_POWER = 0.75
+BATCH = 1000  # words drawn at a time
+WORDS_PER_THREAD = 5000  # fewer, and a thread is not worth its start
+CHUNK = 3 << 30  # multiplications between two looks at the stop flag, about a tenth of a second
+ROUND = 20_000  # words of each thread between two merges of its rows, when deterministic
+TYPICAL_PATH = 20  # nodes, in a tree of words
+
+
+@dataclass
+class TrainedVectors:
+    """What training leaves: rows in fastText's numbering. V words."""
+
+    vocabulary: Vocabulary
+    word_rows: NDArray[np.float32]  # (V, dim), the words' own input rows
+    bucket_ids: NDArray[np.int64]  # ascending, those with a row
+    bucket_rows: NDArray[np.float32]  # (len(bucket_ids), dim)
+    output: NDArray[np.float32]  # (V, dim); with a tree, its V - 1 inner nodes and a row of zeros
+
+
+class EarlierVectors:
+    """The rows of a model that training goes on from. What it lacks starts as in a fresh model; what it has is kept."""
+
+    def __init__(self, file: FastTextFile) -> None:
+        self.words = {word: row for row, word in enumerate(file.words())}
+        self.loss = file.settings.loss
+        self.word_rows, self.output, self.bucket_rows = map(dense, (file.word_rows, file.output, file.bucket_rows))
+        self.bucket_ids = np.arange(self.bucket_rows.shape[0]) if file.bucket_ids is None else file.bucket_ids
+
+
+@dataclass
+class Subwords:
+    """Input rows of each word: see kernels/subwords.py. ids: int64, the buckets of the rows behind the words'."""
+
+    starts: NDArray[np.int64]
+    lists: NDArray[np.int32]
+    ids: NDArray[np.int64]
+
+    @classmethod
+    def none(cls) -> Subwords:
+        return cls(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.int64))
+
+    @classmethod
+    def of(cls, words: list[bytes], minn: int, maxn: int, buckets: int) -> Subwords:
+        """The n-grams of `minn` to `maxn` characters of all words but "</s>", each in its bucket."""
+        lengths = np.array([len(word) for word in words], np.int64)
+        places = np.cumsum(lengths) - lengths
+        text = np.frombuffer(b"".join(words), np.uint8)
+        lengths[[word == EOS for word in words]] = 0
+        starts = np.empty(len(words) + 1, np.int64)
+        room = int(np.sum((lengths + 2) * np.minimum(maxn - minn + 1, lengths + 2))) + maxn
+        found = np.empty(room, np.int64)
+        list_buckets(text, places, lengths, minn, maxn, buckets, starts, found)
+        found = found[: starts[-1]]
+        row_starts, lists = np.empty(len(words) + 1, np.int64), np.empty(found.size + len(words), np.int32)
+        ids = np.empty(found.size, np.int64)
+        count = number_rows(starts, found, np.full(buckets, -1, np.int32), row_starts, lists, ids)
+        return cls(row_starts, lists, ids[:count].copy())
+
+
+@dataclass
+class Position:
+    """Where training stands, besides the rows: what a checkpoint holds."""
+
+    epoch: int = 0  # epochs done
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0])  # loss and examples of the present epoch
+    losses: list[float] = field(default_factory=list)  # of each epoch done
+
+
+class Training:
+    """Rows, and the epochs that change them.
+
+    stream: int32, the text as words, with END_OF_LINE where "</s>" is no word. Each thread has its share of it.
+    """
+
+    def __init__(
+        self,
+        parameters: BlazingTextHyperparameters,
+        vocabulary: Vocabulary,
+        stream: NDArray[np.int32],
+        subwords: Subwords,
+        threads: int,
+        pool: ThreadPoolExecutor,
+        stop: Event,
+        report: Reporter,
+    ) -> None:
+        self.parameters, self.vocabulary, self.subwords = parameters, vocabulary, subwords
+        self.pool, self.stop, self.report = pool, stop, report
+        self.width, self.words = padded(parameters.vector_dim), len(vocabulary.words)
+        self.input_rows = self.words + subwords.ids.size
+        bounds = [stream.size * k // threads for k in range(threads + 1)]
+        self.parts = [stream[begin:end] for begin, end in pairwise(bounds)]
+        self.positions = [np.zeros(1, np.int64) for _ in self.parts]
+        self.random = random_states(parameters.seed, threads)
+        self.position, self.clock = Position(), Clock()
+        self.words_done_here = 0  # by this process, for the speed
+        self.chances = _chances(vocabulary, parameters)
+        # One array, so that a copy for each thread is one, too.
+        self.table = aligned((self.input_rows + self.words) * self.width)
+        work = self.width * 2 * parameters.window_size * (1 + (self.chances.negatives or TYPICAL_PATH))
+        self.chunk = max(1, CHUNK // work)
+        self._scratches = [self._scratch() for _ in self.parts]
+        # Windows see up to a batch; very many negatives would make one too large.
+        size = max(4, min(BATCH, self.chunk, (1 << 24) // (GROUP * self.groups)))
+        self._batches = [Batch.empty(size, self.groups, subwords=self.subwords.ids.size > 0) for _ in self.parts]
+        self._in_rounds = parameters.deterministic and threads > 1
+        if self._in_rounds:
+            self._copies = np.empty((threads, self.table.size), np.float32)
+            self._touched = np.zeros((threads, self.input_rows + self.words), np.uint8)
+
+    @property
+    def groups(self) -> int:
+        """Groups of output rows that a word may have: see Batch."""
+        if self.chances.negatives == 0:
+            return max(1, int(np.diff(self.chances.path_starts).max(initial=0)))
+        sets = -(-2 * self.parameters.window_size // self.chances.share)
+        return sets * -(-(1 + self.chances.negatives) // GROUP)
+
+    def _scratch(self) -> Scratch:
+        window = self.parameters.window_size
+        room = 2 * BATCH if self.subwords.ids.size else 0
+        return Scratch(
+            contexts=np.zeros(2 * window + 1, np.int64),
+            weights=np.zeros(2 * window + 1, np.float32),
+            errors=aligned(16 * max(window + 1, self.groups)),
+            hidden=aligned(self.width),
+            gradient=aligned(self.width),
+            touched=np.empty(0, np.uint8),
+            local=aligned(room * self.width),
+            kept=aligned(room * self.width),
+            distinct=np.empty(room, np.int32),
+            slots=np.full(self.words if room else 0, -1, np.int32),
+        )
+
+    def _rows(self, table: NDArray[np.float32]) -> Rows:
+        inputs = self.input_rows * self.width
+        return Rows(table[:inputs], table[inputs:], self.subwords.starts, self.subwords.lists)
+
+    def initialise(self) -> None:
+        seed, dim = (self.parameters.seed * 7919 + 1) % 2**31, self.parameters.vector_dim
+        rows = np.arange(self.words, dtype=np.int32)
+        self._share_out(self.words, lambda begin, end: initialise(self.table, self.width, rows, begin, end, dim, seed))
+
+    def _share_out(self, count: int, job: Callable[[int, int], Any]) -> None:
+        """Run a job over a share of range(count) in each thread."""
+        shares = len(self.parts)
+        run_all(self.pool, [(job, (count * k // shares, count * (k + 1) // shares)) for k in range(shares)])
+
+    def take_earlier(self, earlier: EarlierVectors, loss: int) -> None:
+        """Start from an earlier model's rows where it has any. A tree has other nodes with other counts, so not those.
+
+        Words of this text's vocabulary alone stay as they are.
+        """
+        dim, table = self.parameters.vector_dim, self.table.reshape(-1, self.width)
+        ours, theirs = self._shared_words(earlier)
+        table[ours, :dim] = earlier.word_rows[theirs]
+        if len(earlier.output) == len(earlier.words) and loss == earlier.loss == NEGATIVE_SAMPLING:
+            table[self.input_rows + ours, :dim] = earlier.output[theirs]
+        _, ours, theirs = np.intersect1d(self.subwords.ids, earlier.bucket_ids, return_indices=True)
+        table[self.words + ours, :dim] = earlier.bucket_rows[theirs]
+
+    def _shared_words(self, earlier: EarlierVectors) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        words = enumerate(self.vocabulary.words)
+        pairs = np.array([(here, earlier.words[word]) for here, word in words if word in earlier.words], np.int64)
+        pairs = pairs.reshape(-1, 2)
+        return pairs[:, 0], pairs[:, 1]
+
+    def run_epoch(self) -> None:
+        """Train one epoch, or what is left of it, or until the stop flag is set.
+
+        Raises ClientError if the loss is no longer a number.
+        """
+        sums = [np.zeros(2) for _ in self.parts]
+        carried, begun, before = list(self.position.sums), time.perf_counter(), self._done()
+        total = sum(part.size for part in self.parts)
+
+        def tell() -> None:
+            done = self._done()
+            speed = (done - before) / max(1e-9, time.perf_counter() - begun)
+            words_done = self.position.epoch * total + done
+            tell_progress(
+                self.report, words_done, self.parameters.epochs * total, speed, np.sum(sums, axis=0) + carried
+            )
+
+        if self._in_rounds:
+            self._run_rounds(sums, tell)
+        else:
+            rows = self._rows(self.table)
+
+            def work(k: int) -> None:
+                size = self.parts[k].size
+                while self.positions[k][0] < size and not self.stop.is_set() and math.isfinite(sums[k][0]):
+                    # Chunks are counted from the beginning, so that a resumed job has the same ones.
+                    self._train(k, (int(self.positions[k][0]) // self.chunk + 1) * self.chunk, rows, sums[k])
+
+            run_watched(self.pool, work, len(self.parts), tell)
+        self.position.sums = (np.sum(sums, axis=0) + carried).tolist()
+        self.words_done_here += self._done() - before
+        if not math.isfinite(self.position.sums[0]):
+            raise ClientError(
+                f"training diverged in epoch {self.position.epoch + 1}: the loss is no longer a number; "
+                f"try a smaller learning_rate than {self.parameters.learning_rate:g}"
+            )
+
+    def _train(self, k: int, end: int, rows: Rows, sums: NDArray[np.float64]) -> None:
+        """Train thread k's part up to `end`."""
+        parameters, part = self.parameters, self.parts[k]
+        schedule = np.array(
+            [parameters.learning_rate, self.position.epoch * part.size, parameters.epochs * part.size], np.float64
+        )
+        plan = Plan(
+            parameters.mode == "cbow", parameters.window_size, self.chances.share, not parameters.cbow_mean_gradient,
+            self.width,
+        )  # fmt: skip
+        train_stream(
+            part, self.positions[k], min(end, part.size), self.chances, self._batches[k], rows, self._scratches[k],
+            plan, schedule, self.random[k], sums,
+        )  # fmt: skip
+
+    def _run_rounds(self, sums: list[NDArray[np.float64]], tell: Callable[[], None]) -> None:
+        """Train in rounds: each thread on rows of its own, whose changes are then added up, always in one order."""
+
+        def copy(begin: int, end: int) -> None:
+            self._copies[:, begin:end] = self.table[begin:end]
+
+        self._share_out(self.table.size, copy)
+        rows = [self._rows(table) for table in self._copies]
+        scratches = self._scratches
+        self._scratches = [
+            scratch._replace(touched=touched) for scratch, touched in zip(scratches, self._touched, strict=True)
+        ]
+        told = time.perf_counter()
+        step = min(ROUND, self.chunk)
+
+        def work(k: int) -> None:
+            self._train(k, (int(self.positions[k][0]) // step + 1) * step, rows[k], sums[k])
+
+        def merge(begin: int, end: int) -> None:
+            merge_copies(self.table, self._copies, self._touched, self.width, begin, end)
+
+        while not self.epoch_is_done and not self.stop.is_set() and np.isfinite(sums).all():
+            run_all(self.pool, [(work, (k,)) for k in range(len(self.parts))])
+            self._share_out(self.input_rows + self.words, merge)
+            if time.perf_counter() - told > 0.2:
+                tell()
+                told = time.perf_counter()
+        self._scratches = scratches
+        tell()
+
+    def _done(self) -> int:
+        return sum(int(position[0]) for position in self.positions)
+
+    @property
+    def epoch_is_done(self) -> bool:
+        return all(position[0] >= part.size for position, part in zip(self.positions, self.parts, strict=True))
+
+    def end_epoch(self) -> float:
+        """Go to the next epoch; returns this one's loss."""
+        loss = self.position.sums[0] / max(1.0, self.position.sums[1])
+        self.position = Position(self.position.epoch + 1, losses=[*self.position.losses, loss])
+        for position in self.positions:
+            position[0] = 0
+        return loss
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write all that resuming needs."""
+        facts = {"epoch": self.position.epoch, "sums": self.position.sums, "losses": self.position.losses}
+        positions, random = np.concatenate(self.positions), np.concatenate(self.random)
+        checkpoint.write(facts, {"table": self.table, "positions": positions, "random": random})
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint, if there is one and it is this job's. Says so to the user either way."""
+
+        def take(facts: dict[str, Any], stored: Mapping[str, NDArray[Any]]) -> None:
+            position = Position(facts["epoch"], facts["sums"], facts["losses"])
+            positions, random = stored["positions"], stored["random"]
+            table = stored["table"]
+            if table.shape != self.table.shape:
+                raise ValueError("it has other rows")
+            self.table[:] = table
+            self.position = position
+            if random.size != len(self.parts):  # another number of threads: its places in the epoch mean nothing here
+                self.position.sums = [0.0, 0.0]
+                return
+            for ours, theirs in zip([*self.positions, *self.random], [*positions, *random], strict=True):
+                ours[0] = theirs
+
+        if checkpoint.resume(take):
+            self.report.say(f"resuming from the checkpoint, in epoch {self.position.epoch + 1}")
+
+    def rows_out(self, earlier: EarlierVectors | None) -> TrainedVectors:
+        """The rows in fastText's numbering, with what only the earlier model has."""
+        table = self.table.reshape(-1, self.width)[:, : self.parameters.vector_dim]
+        order = np.argsort(self.subwords.ids)
+        ids, bucket_rows = self.subwords.ids[order], table[self.words + order]
+        if earlier is not None:
+            every = np.union1d(ids, earlier.bucket_ids)
+            rows = np.empty((every.size, table.shape[1]), np.float32)
+            rows[np.searchsorted(every, earlier.bucket_ids)] = earlier.bucket_rows
+            rows[np.searchsorted(every, ids)] = bucket_rows
+            ids, bucket_rows = every, rows
+        word_rows, output = table[: self.words].copy(), table[self.input_rows :].copy()
+        return TrainedVectors(self.vocabulary, word_rows, ids, bucket_rows, output)
+
+
+NEGATIVE_SAMPLING, HIERARCHICAL = 2, 1  # FastTextSettings.loss
+LOSS_CODES = {"ns": NEGATIVE_SAMPLING, "hs": HIERARCHICAL}
+
+
+def _chances(vocabulary: Vocabulary, parameters: BlazingTextHyperparameters) -> Chances:
+    counts, words = vocabulary.word_counts, len(vocabulary.words)
+    frequencies = counts / max(1, counts.sum())
+    with np.errstate(divide="ignore", over="ignore"):
+        # sqrt(t / f) + t / f: word2vec.c, and facebookresearch/fastText, src/dictionary.cc (initTableDiscard)
+        ratios = parameters.sampling_threshold / frequencies
+        keep = np.minimum(1.0, np.sqrt(ratios) + ratios) * 2.0**32
+    hierarchical = parameters.chosen_loss == "hs"
+    alias, starts = np.zeros(0, np.uint64), np.zeros(1, np.int64)
+    targets, patterns = np.zeros(0, np.int32), np.zeros(0, np.int32)
+    share = 2 * parameters.window_size
+    if hierarchical:
+        parents, sides = np.empty(2 * words - 1, np.int32), np.empty(2 * words - 1, np.uint8)
+        build_tree(counts, np.empty(2 * words - 1, np.int64), parents, sides)
+        starts = np.empty(words + 1, np.int64)
+        count_groups(parents, words, GROUP, starts)
+        targets, patterns = np.empty(GROUP * starts[-1], np.int32), np.empty(starts[-1], np.int32)
+        write_paths(parents, sides, words, GROUP, starts, targets, patterns)
+    else:
+        weights = counts.astype(np.float64) ** NEGATIVE_POWER
+        alias, scratch = np.empty(words, np.uint64), np.empty((3, words), np.int64)
+        fill_alias_table(weights / weights.mean(), scratch[0], scratch[1], scratch[2], alias)
+        if parameters.mode == "batch_skipgram":
+            share = min(share, parameters.batch_size)
+    end_of_line = vocabulary.words.index(EOS) if EOS in vocabulary.words else END_OF_LINE
+    return Chances(
+        keep=keep.astype(np.uint64),
+        alias=alias,
+        end_of_line=end_of_line,
+        window=parameters.window_size,
+        share=share,
+        negatives=0 if hierarchical else parameters.negative_samples,
+        path_starts=starts,
+        path_targets=targets,
+        path_patterns=patterns,
+    )
+
+
+def read_vocabulary(
+    corpus: Corpus, parameters: BlazingTextHyperparameters, earlier: EarlierVectors | None
+) -> tuple[Vocabulary, NDArray[np.int32]]:
+    """The words to learn, and what each of the corpus's is in the stream: a word, END_OF_LINE, or less than that."""
+    vocabulary, kinds = Vocabulary.build(corpus.counts, parameters.min_count, labelled=False)
+    if earlier is not None:
+        vocabulary = vocabulary.with_earlier(earlier.words, {})
+        known = {word: number for number, word in enumerate(vocabulary.words)}
+        names = corpus.counts.names(np.arange(len(corpus.counts)))
+        kinds = np.array([known.get(name, END_OF_LINE - 1) for name in names], np.int32)
+        counts = np.zeros(len(vocabulary.words), np.int64)
+        counts[kinds[kinds >= 0]] = corpus.counts.counts[kinds >= 0]
+        vocabulary = Vocabulary(vocabulary.words, counts, [], vocabulary.label_counts[:0])
+    kinds = np.where(kinds >= 0, kinds, END_OF_LINE - 1).astype(np.int32)
+    if EOS not in vocabulary.words:
+        kinds[[name == EOS for name in corpus.counts.names(np.arange(len(corpus.counts)))]] = END_OF_LINE
+    return vocabulary, kinds
+
+
+def make_stream(corpus: Corpus, kinds: NDArray[np.int32], words: int) -> NDArray[np.int32]:
+    """The text as one array; the corpus's parts go as they are written. words: how many of its words will be in it."""
+    lines = sum(part.starts.size for part in corpus.parts)
+    stream, at = np.empty(words + lines, np.int32), 0
+    while corpus.parts:
+        part = corpus.parts.pop(0)
+        at = write_stream(part.tokens, np.append(kinds, END_OF_LINE - 1)[part.numbers].astype(np.int32), stream, at)
+    return stream[:at]
+
+
+def train(
+    context: TrainingContext[BlazingTextHyperparameters], earlier: EarlierVectors | None = None
+) -> TrainedVectors:
+    """Read the channel, train, and return the rows.
+
+    One thread and one seed make the same bytes each time, as do several with `deterministic`; otherwise threads write
+    to shared rows without locks, and results differ a little. What is exact when run is so when resumed.
+    Raises ClientError for text that cannot be learnt from.
+    """
+    with ThreadPoolExecutor(max(1, context.threads)) as pool:
+        try:
+            return _train(context, earlier, pool)
+        except StoppedEarlyError:
+            raise ClientError("stopped before the first word was learnt, so there is no model to keep") from None
+
+
+def _train(
+    context: TrainingContext[BlazingTextHyperparameters], earlier: EarlierVectors | None, pool: ThreadPoolExecutor
+) -> TrainedVectors:
+    parameters, report, stop = context.hyperparameters, context.report, context.stop
+    clock = Clock()
+    with clock.phase("read"):
+        loaded = texts.read(context.channels["train"], labelled=False)
+        corpus = texts.encode(loaded, max(1, context.threads), stop, labelled=False)
+        del loaded
+        vocabulary, kinds = read_vocabulary(corpus, parameters, earlier)
+        _check_vocabulary(vocabulary, parameters)
+        words_read, words = corpus.tokens, int(vocabulary.word_counts.sum())
+        lines = sum(part.starts.size - 1 for part in corpus.parts)
+        stream = make_stream(corpus, kinds, words)
+        del corpus
+    report.say(
+        f"read {lines:,} lines, {words_read:,} words, in {clock.seconds['read']:.1f} s; "
+        f"vocabulary: {len(vocabulary.words):,} words, seen {words:,} times"
+    )
+    check(stop)
+    with clock.phase("rows"):
+        threads = max(1, min(context.threads, stream.size // WORDS_PER_THREAD))
+        subwords = Subwords.none()
+        if parameters.makes_subwords:
+            subwords = Subwords.of(vocabulary.words, parameters.min_char, parameters.max_char, parameters.buckets)
+            report.say(f"character n-grams: {subwords.lists.size:,}, in {subwords.ids.size:,} buckets")
+        _check_memory(context, len(vocabulary.words), subwords.ids.size, threads)
+        training = Training(parameters, vocabulary, stream, subwords, threads, pool, stop, report)
+        training.initialise()
+        marks = [zlib.adler32(stream.data), zlib.adler32(vocabulary.word_counts.data), subwords.ids.size]
+        if earlier is not None:
+            training.take_earlier(earlier, LOSS_CODES[parameters.chosen_loss])
+            marks.append(zlib.adler32(training.table.data))
+        check(stop)
+
+    fingerprint = json.dumps([parameters.model_dump(mode="json"), marks])
+    checkpoint = Checkpoint(context.checkpoints / "word_vectors.npz", fingerprint, report)
+    training.resume(checkpoint)
+    _run(training, checkpoint, clock)
+    with clock.phase("model"):
+        rows = training.rows_out(earlier)
+    position = training.position
+    report.summary(
+        epochs_run=position.epoch,
+        epochs_asked=parameters.epochs,
+        words=words_read,
+        vocabulary_size=len(vocabulary.words),
+        subword_buckets=subwords.ids.size,
+        losses=[round(loss, 6) for loss in position.losses],
+        seconds=clock.rounded(),
+        words_per_second=round(training.words_done_here / max(1e-9, clock.seconds.get("train", 0.0))),
+        threads=threads,
+    )
+    return rows
+
+
+def _run(training: Training, checkpoint: Checkpoint, clock: Clock) -> None:
+    """Run the epochs that are left, or until the stop flag."""
+    epochs, report = training.parameters.epochs, training.report
+    while training.position.epoch < epochs:
+        with clock.phase("train"):
+            training.run_epoch()
+        epoch = training.position.epoch + 1
+        if not training.epoch_is_done:
+            training.save(checkpoint)
+            report.say(f"stopped in epoch {epoch} of {epochs}; a checkpoint is kept")
+            return
+        report.say(f"epoch {epoch} of {epochs}: loss {training.end_epoch():.4f}")
+        if training.stop.is_set() or (epoch < epochs and checkpoint.is_due):
+            with clock.phase("checkpoint"):
+                training.save(checkpoint)
+        if training.stop.is_set():
+            report.say(f"stopped after epoch {epoch} of {epochs}; a checkpoint is kept")
+            return
+
+
+def _check_vocabulary(vocabulary: Vocabulary, parameters: BlazingTextHyperparameters) -> None:
+    """Raise for text that no vectors can be learnt from: a word is told from other words."""
+    seen = int(np.count_nonzero(vocabulary.word_counts))
+    if seen < 2:
+        raise ClientError(
+            f"{seen or 'no'} word is seen {parameters.min_count} times or more (min_count) in channel train, and two "
+            "are needed at least: lower min_count, or give more text"
+        )
+
+
+def table_bytes(parameters: BlazingTextHyperparameters, words: int, buckets: int, threads: int) -> int:
+    """Memory of the rows while training, and of their copies for the model."""
+    copies = 1 + (threads if parameters.deterministic and threads > 1 else 0)
+    rows = 2 * words + buckets
+    return 4 * rows * (padded(parameters.vector_dim) * copies + parameters.vector_dim)
+
+
+def advice(parameters: BlazingTextHyperparameters) -> str:
+    """What to change to need less memory."""
+    subwords = f", buckets (now {parameters.buckets:,})" if parameters.makes_subwords else ""
+    return (
+        f"lower vector_dim (now {parameters.vector_dim}){subwords}, raise min_count (now {parameters.min_count}), "
+        "or give less text"
+    )
+
+
+def _check_memory(context: TrainingContext[BlazingTextHyperparameters], words: int, buckets: int, threads: int) -> None:
+    """Refuse what cannot fit, now that the vocabulary is known, before it is allocated."""
+    need = table_bytes(context.hyperparameters, words, buckets, threads)
+    if context.memory_bytes is not None and need > context.memory_bytes:
+        raise ClientError(
+            f"the vectors of {words:,} words and {buckets:,} n-grams' buckets need {need / 2**30:.1f} GiB of memory "
+            f"and {context.memory_bytes / 2**30:.1f} GiB are available: {advice(context.hyperparameters)}"
+        )
