@@ -7,6 +7,7 @@ before or after it did its work. The hooks here do the same in a supervisor's pr
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -55,6 +56,7 @@ STEPS: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "after the change of state": (Store, "change", after),
     "after the stop": (LocalEngine, "stop", after),
     "before the folder goes": (runs, "remove", lambda _: die),
+    "while the folder goes": (shutil, "rmtree", lambda _: die),
     "after the folder has gone": (runs, "remove", after),
     "after the record has gone": (Store, "delete", after),
 }

@@ -162,13 +162,14 @@ def link_model(folder: Path, model: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a run's folder. Renamed first, so that nobody takes half a folder for a run."""
-    gone = folder.with_name(f".{folder.name}.{os.getpid()}.{time.monotonic_ns()}")
-    try:
-        folder.rename(gone)
-    except FileNotFoundError:
-        return
-    shutil.rmtree(gone, ignore_errors=True)
+    """Remove a run's folder. Renamed first, so that nobody takes half a folder for a run.
+
+    Called under the lock of the run's name, so that what is there under such a name was left by a removal that died.
+    """
+    with suppress(FileNotFoundError):
+        folder.rename(folder.with_name(f".{folder.name}.{os.getpid()}.{time.monotonic_ns()}"))
+    for gone in folder.parent.glob(f".{folder.name}.*"):  # a name has no dot and no wildcard
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def last_lines(folder: Path, count: int = _LAST_LINES) -> list[str]:
