@@ -141,3 +141,18 @@ def test_completion_never_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("WILDSAGE_HOME", str(file))
     assert names.job("") == []
     assert names.anything("x") == []
+
+
+def test_an_interrupt_while_modules_load_shows_no_traceback() -> None:
+    program = """if True:
+        import sys
+        class Interrupted:
+            def find_spec(self, name, path=None, target=None):
+                if name == "typer":
+                    raise KeyboardInterrupt
+        sys.meta_path.insert(0, Interrupted())
+        from wildsage.cli import main
+        main()
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

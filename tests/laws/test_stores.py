@@ -342,6 +342,32 @@ def test_a_database_without_tables_that_alembic_knows_is_upgraded(tmp_path: Path
     store.close()
 
 
+@pytest.mark.parametrize("content", [b"some text, and no database, in many lines\n" * 99, b"SQLite format 3\0" * 300])
+def test_a_damaged_database_is_named_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "wildsage.db").write_bytes(content)
+    with pytest.raises(ClientError, match=r"wildsage\.db is damaged, or no database of ours .*move it away"):
+        Store(tmp_path).names(Kind.MODEL)
+    assert (tmp_path / "wildsage.db").read_bytes() == content
+
+
+def test_a_database_that_was_cut_is_named(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for number in range(50):
+        store.insert(record(f"job-{number}"))
+    store.close()
+    file = tmp_path / "wildsage.db"
+    with file.open("r+b") as opened:
+        opened.truncate(file.stat().st_size // 2)
+    with pytest.raises(ClientError, match="damaged"):
+        Store(tmp_path).unsettled(Kind.TRAINING_JOB, "/home")
+
+
+def test_a_database_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "wildsage.db").mkdir()
+    with pytest.raises(ClientError, match=r"wildsage\.db cannot be opened"):
+        Store(tmp_path).names(Kind.MODEL)
+
+
 def test_a_newer_database_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.names(Kind.MODEL)
@@ -374,7 +400,7 @@ def test_a_database_whose_driver_is_missing_names_the_package(tmp_path: Path) ->
 
 
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "wildsage.db").write_bytes(b"no database" * 100)
+    (tmp_path / "wildsage.db").mkdir()
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=4096))
-    with pytest.raises(InternalServerError, match=r"file is not a database; the disk of .* is full"):
+    with pytest.raises(InternalServerError, match=r"unable to open database file; the disk of .* is full"):
         Store(tmp_path).names(Kind.MODEL)

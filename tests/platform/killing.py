@@ -7,6 +7,7 @@ same in a supervisor's process.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,7 @@ STEPS: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "after the change of state": (Store, "change", after),
     "after the stop": (LocalEngine, "stop", after),
     "before the folder goes": (runs, "remove", lambda _: die),
+    "while the folder goes": (shutil, "rmtree", lambda _: die),
     "after the folder has gone": (runs, "remove", after),
     "after the record has gone": (Store, "delete", after),
 }

@@ -156,6 +156,7 @@ def test_stop(platform: CheckedPlatform, words: Path, step: str) -> None:
         "before the change of state",
         "after the change of state",
         "before the folder goes",
+        "while the folder goes",
         "after the folder has gone",
         "after the record has gone",
     ],
@@ -169,6 +170,7 @@ def test_delete_training_job(platform: CheckedPlatform, words: Path, step: str) 
         platform.delete_training_job(TrainingJobName="job")
     else:
         assert listed == []
+        assert list((home / "jobs").iterdir()) == []
     assert train(platform, "job", words)["TrainingJobStatus"] == "Completed"
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 def main() -> None:
     """The program's entry point: run a command, turn an error into one line on stderr and an exit code."""
-    from wildsage.cli.app import run
-
+    try:
+        from wildsage.cli.app import run
+    except KeyboardInterrupt:  # Ctrl-C this early is no fault to show a traceback for
+        raise SystemExit(130) from None
     run()

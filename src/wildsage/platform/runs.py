@@ -164,14 +164,12 @@ def link_model(folder: Path, model: Path) -> None:
 def remove(folder: Path) -> None:
     """Remove a run's folder. Renamed first, so that nobody takes half a folder for a run.
 
-    What processes that were killed here have left half removed goes too.
+    Called under the lock of the run's name, so that what is there under such a name was left by a removal that died.
     """
-    try:
+    with suppress(FileNotFoundError):
         folder.rename(beside_name(folder))
-    except FileNotFoundError:
-        return
     for gone in folder.parent.iterdir():
-        if is_beside_name(gone.name):
+        if gone.name.startswith(f".{folder.name}.") and is_beside_name(gone.name):
             shutil.rmtree(gone, ignore_errors=True)
 
 

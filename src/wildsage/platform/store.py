@@ -24,7 +24,7 @@ from sqlalchemy import Connection, Row, and_, create_engine, delete, event, func
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
-from wildsage.contract.errors import ClientError, InternalServerError
+from wildsage.contract.errors import ClientError, InternalServerError, WildsageError
 from wildsage.platform import locks
 from wildsage.platform.names import Kind
 from wildsage.platform.records import SCHEMA, Record, metadata, resources, tags
@@ -226,9 +226,22 @@ class Store:
         except IntegrityError:
             raise
         except DBAPIError as error:
-            raise InternalServerError(f"{_plain(self.url)}: {error.orig}{self._hint()}") from error
+            raise self._explained(error.orig) from error
         except sqlite3.Error as error:  # of a statement that SQLAlchemy did not run
-            raise InternalServerError(f"{_plain(self.url)}: {error}{self._hint()}") from error
+            raise self._explained(error) from error
+
+    def _explained(self, error: BaseException | None) -> WildsageError:
+        """An error of the database in words that say what to do."""
+        name = str(getattr(error, "sqlite_errorname", ""))
+        if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+            return ClientError(
+                f"{_plain(self.url)} is damaged, or no database of ours ({error}): put a copy of it back, or move it "
+                "away for a new one. The models that jobs have written stay where they are"
+            )
+        hint = self._hint()
+        if not hint and name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+            return ClientError(f"{_plain(self.url)} cannot be opened for writing ({error})")
+        return InternalServerError(f"{_plain(self.url)}: {error}{hint}")
 
     def _hint(self) -> str:
         """What SQLite does not say: on a full disk even reading ends in "disk I/O error"."""
