@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any
 from wildsage.contract.errors import InternalServerError
 from wildsage.contract.failure import FAILURE_LIMIT, PREFIXES
 from wildsage.contract.files import write_json
+from wildsage.contract.layout import Layout
 from wildsage.engines.base import Cause, Ending
 from wildsage.platform.names import FOLDERS, Kind
+from wildsage.platform.states import Status
 
 if TYPE_CHECKING:
     from wildsage.platform.records import Record
@@ -159,6 +161,23 @@ def link_model(folder: Path, model: Path) -> None:
     beside.unlink(missing_ok=True)
     beside.symlink_to(model, target_is_directory=True)
     beside.replace(folder / MODEL_LINK)
+
+
+def tidy(folder: Path, outcome: Outcome) -> None:
+    """Remove what a settled run needs no more: its input (links, which keep deleted files on the disk, or copies), and
+    what was packed. Log, metrics and configuration stay; so do the model and checkpoints of a run that failed.
+    """
+    layout = Layout(folder / "ml")
+    unwanted = [folder / INPUTS, folder / MODEL_LINK, layout.input / "data"]
+    if outcome.status != Status.FAILED:
+        unwanted.append(layout.model)
+    if outcome.status == Status.COMPLETED:
+        unwanted.append(layout.checkpoints)  # where they are to be kept, this is a link to them
+    for path in unwanted:
+        if path.is_symlink():
+            path.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def remove(folder: Path) -> None:
