@@ -34,7 +34,9 @@ def main() -> None:
     this_machine._Live = _Still  # type: ignore[misc]
     sys.argv = ["wildsage", "quickstart"]
     with tempfile.TemporaryDirectory() as folder:
-        # Paths below the home folder are shown as ~, so the picture has nothing of this machine in it.
+        # Paths below the home folder are shown as ~, so the picture has nothing of this machine in it. The compiled
+        # kernels stay where they are: a run that compiles them is not what users see.
+        os.environ.setdefault("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))
         os.environ["HOME"] = folder
         os.environ.pop("WILDSAGE_HOME", None)
         show.command = lambda: ".venv/bin/wildsage"

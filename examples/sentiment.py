@@ -29,8 +29,7 @@ def write(reviews: list[samples.Review], path: Path) -> str:
     return str(path)
 
 
-def main() -> None:
-    folder = Path(tempfile.mkdtemp(prefix="sentiment-"))
+def main(folder: Path) -> None:
     reviews = samples.split(samples.reviews())
 
     image = sagemaker.image_uris.retrieve(framework="blazingtext")
@@ -66,4 +65,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with tempfile.TemporaryDirectory() as folder:  # for the two training files
+        main(Path(folder))

@@ -18,7 +18,9 @@ EXPECTED = {"sentiment.py": r"accuracy on \d+ held-out reviews: 0\.[6-9]\d*"}
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
 def test_example(example: Path, home: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "TMPDIR": str(tmp_path)}
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "TMPDIR": str(temporary)}
     done = subprocess.run(
         [sys.executable, "-W", "error", str(example)],
         cwd=tmp_path,
@@ -32,3 +34,4 @@ def test_example(example: Path, home: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(EXPECTED[example.name], done.stdout), done.stdout
     assert Platform(home).list_endpoints()["Endpoints"] == []
+    assert list(temporary.iterdir()) == []

@@ -86,7 +86,9 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(f"wildsage.sdk.{_NAMES[name]}"), name)
     else:
         raise AttributeError(
-            f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+            f"module {__name__!r} has no attribute {name!r}; SageMaker's modules that it has: {', '.join(_MODULES)}",
+            name=name,
+            obj=sys.modules[__name__],
         )  # with name and obj, Python itself suggests a near name
     globals()[name] = value
     return value

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from wildsage import samples
 from wildsage.contract.errors import ClientError
+from wildsage.contract.files import write_atomically
 
 if TYPE_CHECKING:
     from wildsage.platform.service import Platform
@@ -106,7 +107,7 @@ def tokenise(text: str) -> str:
 def write_lines(reviews: Sequence[samples.Review], path: Path) -> None:
     """Write a training file: a review a line, its label first."""
     lines = (f"__label__{review.sentiment} {tokenise(review.text)}\n" for review in reviews)
-    path.write_text("".join(lines), encoding="utf-8")
+    write_atomically(path, "".join(lines))  # an earlier run's job may have the old file mapped
 
 
 def run(platform: Platform, listener: Listener, folder: Path, *, command: str = "wildsage") -> Outcome:
@@ -129,7 +130,7 @@ def run(platform: Platform, listener: Listener, folder: Path, *, command: str = 
         outcome.held_out_reviews = len(parts.held_out)
         told.append(
             f"{len(parts.train):,} reviews to train on, {len(parts.validation):,} to validate, "
-            f"{len(parts.held_out):,} held out of both"
+            f"{len(parts.held_out):,} held out"
         )
 
     with _phase(outcome, listener, "Train") as told:

@@ -202,10 +202,12 @@ def test_an_endpoint_from_its_start_to_its_end(call: Call, home: Path, job: str,
 
     again = call("deploy", job, "--name", endpoint)
     assert again.code == 1
-    assert endpoint in again.err
+    assert f"delete endpoint {endpoint}" in again.err
 
+    assert f"{endpoint}\tmodel\t" in call("models").out
     assert call("delete", "endpoint", endpoint).code == 0
     assert endpoint not in call("endpoints").out
+    assert "\tmodel\t" not in call("models").out
     with pytest.raises(ClientError):
         Platform(home).describe_endpoint(EndpointName=endpoint)
 

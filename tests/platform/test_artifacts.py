@@ -14,7 +14,7 @@ import fsspec
 import pytest
 
 from wildsage.contract.errors import ClientError
-from wildsage.platform import artifacts
+from wildsage.platform import artifacts, runs
 from wildsage.platform.artifacts import open_model, pack, publish, remember
 
 
@@ -96,6 +96,38 @@ def test_an_entry_from_before_a_power_cut_is_not_trusted(
     assert (open_model(str(archive), home) / "model.bin").read_bytes() == b"weights"
     (opened.parent / "origin.json").write_text("{torn")
     assert (open_model(str(archive), home) / "model.bin").read_bytes() == b"weights"
+
+
+def test_unpacked_models_do_not_pile_up(
+    home: Path, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(name: str) -> Path:
+        archive = tmp_path / f"{name}.tar.gz"
+        if not archive.exists():
+            pack(model, archive)
+        return open_model(str(archive), home)
+
+    def left() -> set[str]:
+        return {name for name, folder in folders.items() if folder.exists()}
+
+    folders = {name: opened(name) for name in ("served", "orphan", "oldest", "newest")}
+    (home / "endpoints" / "reviews").mkdir(parents=True)
+    runs.link_model(home / "endpoints" / "reviews", folders["served"])
+    (tmp_path / "orphan.tar.gz").unlink()
+    for age, name in enumerate(("newest", "oldest", "orphan", "served")):
+        os.utime(folders[name].parent, (1e9 - age, 1e9 - age))
+    recent = opened("recent")
+    assert left() == {"served", "oldest", "newest"}
+    size = sum(file.lstat().st_blocks * 512 for file in recent.parent.rglob("*"))
+    monkeypatch.setattr(artifacts, "KEPT_BYTES", 3 * size)
+    os.utime(opened("oldest").parent, (1e9 - 5, 1e9 - 5))
+    opened("another")
+    assert left() == {"served", "newest"}
+    assert recent.exists()
+    monkeypatch.setattr(artifacts, "KEPT_BYTES", 0)
+    opened("last")
+    assert left() == {"served"}
+    assert recent.exists()  # opened just now, so somebody may be about to load it
 
 
 def test_many_at_once_get_one_folder(home: Path, tmp_path: Path, model: Path) -> None:

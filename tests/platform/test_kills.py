@@ -161,7 +161,7 @@ def test_stop(platform: CheckedPlatform, words: Path, step: str) -> None:
         "after the record has gone",
     ],
 )
-def test_delete_training_job(platform: CheckedPlatform, words: Path, step: str) -> None:
+def test_delete_training_job(platform: CheckedPlatform, words: Path, home: Path, step: str) -> None:
     train(platform, "job", words)
     killed_at(platform, step, "delete job", "job")
     listed = platform.list_training_jobs()["TrainingJobSummaries"]

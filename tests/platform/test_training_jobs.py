@@ -67,7 +67,11 @@ def test_a_job_from_request_to_model(platform: CheckedPlatform, words: Path, hom
     assert [record.value for record in platform.training_metrics("first")] == [4.0, 8.0]
     assert platform.training_summary("first")["words"] == 3
     assert platform.training_progress("first")["done"] == 2
-    config = home / "jobs" / "first" / "ml" / "input" / "config"
+    inside = home / "jobs" / "first" / "ml"
+    # What was packed, or is needed no more; the record may be a moment earlier.
+    until(lambda: not any((inside / name).exists() for name in ("input/data", "model", "checkpoints")))
+    assert (words / "words.txt").is_file()  # its link is gone, not the file
+    config = inside / "input" / "config"
     assert json.loads((config / "hyperparameters.json").read_text()) == {"rounds": "2"}
     assert json.loads((config / "resourceconfig.json").read_text())["hosts"] == ["algo-1"]
 
@@ -155,6 +159,9 @@ def test_an_output_path_that_cannot_be_written(platform: CheckedPlatform, words:
     job = train(platform, "nowhere", words, OutputDataConfig={"S3OutputPath": str(tmp_path / "out")})
     assert job["TrainingJobStatus"] == "Failed"
     assert str(tmp_path / "out" / "nowhere") in job["FailureReason"]
+    assert (
+        tmp_path / "home" / "jobs" / "nowhere" / "ml" / "model" / "counts.json"
+    ).is_file()  # nobody has it otherwise
 
 
 def test_stores_other_than_paths(platform: CheckedPlatform, words: Path, home: Path) -> None:

@@ -67,6 +67,21 @@ def test_what_is_being_written_is_not_there_yet(session: Session, tmp_path: Path
     assert session.list_s3_files("mine", "") == ["k"]
 
 
+def test_a_folder_is_not_its_neighbours(session: Session, tmp_path: Path) -> None:
+    for key in ("v1/bt/out", "v1/btin/in", "v1/v1.0/a/x", "v1/v1.0/b/x"):
+        session.upload_string_as_file_body(key, "mine", key)
+
+    def names(prefix: str) -> list[str]:
+        down = tmp_path / "down"
+        return [str(Path(copy).relative_to(down)) for copy in session.download_data(down, "mine", prefix)]
+
+    assert names("v1/bt") == names("v1/bt/") == ["out"]
+    assert names("v1/b") == ["bt/out", "btin/in"]
+    assert names("v1/v1.0") == ["a/x", "b/x"]
+    assert names("v1/bt/out") == ["out"]
+    assert names("v1/none") == []
+
+
 def test_text_goes_up(session: Session) -> None:
     assert session.upload_string_as_file_body("é", "mine", "k/é.txt") == "s3://mine/k/é.txt"
     assert session.read_s3_file("mine", "k/é.txt") == "é"

@@ -6,6 +6,7 @@ import io
 import json as jsonlib
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
 from enum import StrEnum
 from pathlib import Path
@@ -72,7 +73,7 @@ def deploy(
     name: Annotated[
         str | None,
         typer.Option(
-            "--name", "-n", metavar="NAME", help="The endpoint's name.", show_default="the model and the time"
+            "--name", "-n", metavar="NAME", help="The endpoint's name.", show_default="the algorithm and the time"
         ),
     ] = None,
     algorithm: Annotated[
@@ -97,13 +98,20 @@ def deploy(
     platform = clients.platform()
     model_data, image = _model_of(platform, model, algorithm)
     from wildsage.sdk.model import Model
+    from wildsage.sdk.names import name_from_image
 
+    endpoint = name or name_from_image(image or "model")
+    if _found(platform.describe_endpoint, EndpointName=endpoint):
+        raise ClientError(
+            f'there is an endpoint "{endpoint}" already; choose another --name, or end it with: '
+            f"{show.command()} delete endpoint {endpoint}"
+        )
+    # Under the endpoint's name, so that `delete endpoint` can tell whom the record was made for.
+    record = None if _found(platform.describe_model, ModelName=endpoint) else endpoint
+    served = Model(image_uri=image, model_data=model_data, name=record, sagemaker_session=clients.session(platform))
     # The SDK writes a dash a second to stdout while it waits.
     with show.working("Starting the endpoint"), redirect_stdout(io.StringIO()):
-        predictor = Model(image_uri=image, model_data=model_data, sagemaker_session=clients.session(platform)).deploy(
-            initial_instance_count=1, instance_type="local", endpoint_name=name
-        )
-    endpoint = predictor.endpoint_name
+        served.deploy(initial_instance_count=1, instance_type="local", endpoint_name=endpoint)
     url = platform.endpoint_url(endpoint)
     if json:
         show.as_json({**platform.describe_endpoint(EndpointName=endpoint), "Url": url})
@@ -249,6 +257,7 @@ def delete(
 ) -> None:
     """Delete an endpoint, a model's record or a training job's record.
 
+    The model record that `wildsage deploy` made for an endpoint goes with it.
     Model files stay; delete them as you would any file.
 
     Examples:
@@ -263,8 +272,12 @@ def delete(
     if kind is Kind.ENDPOINT:
         config = platform.describe_endpoint(EndpointName=name)["EndpointConfigName"]
         platform.delete_endpoint(EndpointName=name)
-        with suppress(ServiceError):  # it may be gone already, and nobody asked for it by name
+        # What `deploy` made with it may be gone already, and nobody asked for it by name.
+        with suppress(ServiceError):
+            variants = platform.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
             platform.delete_endpoint_config(EndpointConfigName=config)
+            if any(variant["ModelName"] == name for variant in variants):
+                platform.delete_model(ModelName=name)
     elif kind is Kind.MODEL:
         platform.delete_model(ModelName=name)
     else:

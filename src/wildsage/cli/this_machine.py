@@ -107,7 +107,7 @@ class _Live(_Silent):
             self.status.stop()
         self.console.print(f"[green]✓[/green] [bold]{title:<8}[/bold] [cyan]{seconds:5.2f} s[/cyan]  {result}")
         if self.accuracies:
-            curve = f"{sparkline(self.accuracies)}  accuracy on the validation reviews, epoch by epoch"
+            curve = f"{sparkline(self.accuracies)}  accuracy by epoch"
             self.console.print(f"{'':20}[dim]{curve}[/dim]")
             self.accuracies = []
 

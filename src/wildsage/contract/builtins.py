@@ -215,7 +215,7 @@ def resolve(name: str) -> str:
         known = sorted({*names(), *installed()})
         bare = match["name"] if match is not None else name
         hint = nearest(bare, known) or nearest(bare, _spellings())
-        raise ClientError(f"{shown(name)} is not an algorithm{hint}; there are {_list(known)}")
+        raise ClientError(f"{shown(name)} is not an algorithm; there are {_list(known)}{hint}")
     tag = match["tag"] if match is not None else None
     if tag is not None and found in names() and tag not in _tags(found):
         raise ClientError(f"{found} has no version {shown(tag)}; there are {_list(sorted(_tags(found)))}")
@@ -258,7 +258,7 @@ def registry_uri(name: str, region: str, version: str | None = None) -> str:
     accounts = _registries()["accounts"][image["accounts"]]
     if region not in accounts:
         reason = f"{facts.name} {wanted} has no image in region {shown(region)}"
-        raise ClientError(f"{reason}{nearest(region, accounts)}; there are {_list(sorted(accounts))}")
+        raise ClientError(f"{reason}; there are {_list(sorted(accounts))}{nearest(region, accounts)}")
     domain = next(domain for prefix, domain in _DOMAINS if region.startswith(prefix))
     # Where there are several versions, their tag "latest" is an image of its own.
     tag = "latest" if version == "latest" and len(facts.versions) > 1 else image["tag"]

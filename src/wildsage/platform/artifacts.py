@@ -10,13 +10,14 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from wildsage.contract.errors import ClientError, WildsageError
 from wildsage.engines.processes import boot
-from wildsage.platform import locks
+from wildsage.platform import locks, runs
 from wildsage.platform.archives import Limits, is_archive, members_of, pack, unpack
 from wildsage.platform.channels import place_channel
 from wildsage.platform.files import LOCK, disk_errors, link_file, scratch_folder
@@ -31,6 +32,7 @@ from wildsage.platform.locations import (
     resolve,
     upload,
 )
+from wildsage.platform.names import FOLDERS
 
 __all__ = [
     "Limits",
@@ -47,6 +49,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+KEPT_BYTES = 4 << 30  # unpacked models on the disk, with those that are in use
+KEPT_S = 3600.0  # since it was last opened: longer than from there to the process that has it open
 
 
 def publish(folder: Path, uri: str, home: Path) -> None:
@@ -127,6 +132,7 @@ def _cached(key: str, uri: str, home: Path, fill: Callable[[Path], None]) -> Pat
         models.mkdir(parents=True, exist_ok=True)
         with locks.held(models / LOCK):
             if _is_valid(entry):
+                os.utime(entry)
                 return entry / "files"
     with scratch_folder(models) as scratch, disk_errors("making", entry):
         fill(scratch / "files")
@@ -137,7 +143,39 @@ def _cached(key: str, uri: str, home: Path, fill: Callable[[Path], None]) -> Pat
             if not _is_valid(entry):  # else another process was faster
                 shutil.rmtree(entry, ignore_errors=True)
                 os.rename(scratch, entry)
+            os.utime(entry)
+            _make_room(home)
     return entry / "files"
+
+
+def _make_room(home: Path) -> None:
+    """Drop unpacked models beyond KEPT_BYTES, longest unused first, and those whose archive is gone. Under the lock.
+
+    What an endpoint or a transform job has linked stays, and so does what was opened within KEPT_S: its opener may be
+    about to link or load it. All can be had again from its archive, so an error here matters to nobody.
+    """
+    links = (link for kind in FOLDERS.values() for link in (home / kind).glob(f"*/{runs.MODEL_LINK}"))
+    in_use = {link.resolve().parent.name for link in links}
+    kept = 0
+    for entry in sorted((home / "models").glob("[!.]*"), key=_last_opened, reverse=True):
+        kept += sum(file.lstat().st_blocks * 512 for file in entry.rglob("*"))
+        if entry.name in in_use or time.time() - _last_opened(entry) < KEPT_S:
+            continue
+        if kept > KEPT_BYTES or _is_orphan(entry, home):
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _last_opened(entry: Path) -> float:
+    return entry.stat().st_mtime
+
+
+def _is_orphan(entry: Path, home: Path) -> bool:
+    """Whether the archive was on this machine and is there no more."""
+    try:
+        path = resolve(json.loads((entry / "origin.json").read_text("utf-8"))["uri"], home).path
+    except (OSError, ValueError, KeyError, TypeError, WildsageError):
+        return False
+    return path is not None and not path.exists()
 
 
 def _is_valid(entry: Path) -> bool:

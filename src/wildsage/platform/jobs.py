@@ -213,6 +213,7 @@ def finished(charge: Charge, folder: Path, ending: Ending, settle: Any) -> Outco
             marks = [*runs.read_marks(folder), (Secondary.FAILED.value, time.time())]
             outcome = Outcome(charge.id, Status.FAILED, Secondary.FAILED, marks, runs.shortened(reason))
         outcome.write(folder)
+        runs.tidy(folder, outcome)
     return outcome
 
 

@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 from wildsage.contract.errors import InternalServerError
 from wildsage.contract.failure import FAILURE_LIMIT, PREFIXES
 from wildsage.contract.files import beside_name, is_beside_name, write_json
+from wildsage.contract.layout import Layout
 from wildsage.engines.base import Cause, Ending
 from wildsage.platform.names import FOLDERS, Kind
+from wildsage.platform.states import Status
 
 if TYPE_CHECKING:
     from wildsage.platform.records import Record
@@ -161,6 +163,23 @@ def link_model(folder: Path, model: Path) -> None:
     beside.replace(folder / MODEL_LINK)
 
 
+def tidy(folder: Path, outcome: Outcome) -> None:
+    """Remove what a settled run needs no more: its input (links, which keep deleted files on the disk, or copies), and
+    what was packed. Log, metrics and configuration stay; so do the model and checkpoints of a run that failed.
+    """
+    layout = Layout(folder / "ml")
+    unwanted = [folder / INPUTS, folder / MODEL_LINK, layout.input / "data"]
+    if outcome.status != Status.FAILED:
+        unwanted.append(layout.model)
+    if outcome.status == Status.COMPLETED:
+        unwanted.append(layout.checkpoints)  # where they are to be kept, this is a link to them
+    for path in unwanted:
+        if path.is_symlink():
+            path.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def remove(folder: Path) -> None:
     """Remove a run's folder. Renamed first, so that nobody takes half a folder for a run.
 
@@ -168,8 +187,8 @@ def remove(folder: Path) -> None:
     """
     with suppress(FileNotFoundError):
         folder.rename(beside_name(folder))
-    for gone in folder.parent.iterdir():
-        if gone.name.startswith(f".{folder.name}.") and is_beside_name(gone.name):
+    for gone in folder.parent.glob(f".{folder.name}.*"):  # a name has no dot and no wildcard
+        if is_beside_name(gone.name):
             shutil.rmtree(gone, ignore_errors=True)
 
 

@@ -246,14 +246,17 @@ class Session:
     ) -> list[str]:
         """Copy the bucket's files whose keys begin with the prefix below a folder; return the paths of the copies.
 
-        With a prefix that is a folder, the names below it stay; with one that is a file, its last part.
+        Of a prefix that is a folder, only what is in it comes, with its names below it: "data" is not "database". Of
+        one that is a file, or ends inside a name, the names in its folder stay.
         """
         folder = Path(path).expanduser().absolute()
+        keys = self.list_s3_files(bucket, key_prefix)
+        below = f"{key_prefix.rstrip('/')}/" if key_prefix.strip("/") else ""
+        inside = [key for key in keys if key.startswith(below)]
+        start = len(below) if inside else key_prefix.rfind("/") + 1
         copies: list[str] = []
-        for key in self.list_s3_files(bucket, key_prefix):
-            whole_file = bool(os.path.splitext(key_prefix)[1])
-            name = os.path.basename(key) if whole_file else os.path.relpath(key, key_prefix or ".")
-            copy = Path(os.path.normpath(folder / name))
+        for key in inside or keys:
+            copy = Path(os.path.normpath(folder / key[start:]))
             if not copy.is_relative_to(folder):
                 raise ArgumentError(f'the key "{key}" would be written outside {folder}')
             copy.parent.mkdir(parents=True, exist_ok=True)
