@@ -29,12 +29,14 @@ LOSS_EVERY = 16  # words; the loss is the mean over these
 
 
 class Rows(NamedTuple):
-    """What is learnt. V words, R n-grams' buckets. Without subwords `starts` has one entry and R is 0."""
+    """What is learnt. V words, R rows of n-grams' buckets. Without subwords `starts` has one entry and R is 0."""
 
     inputs: NDArray[np.float32]  # ((V + R) * width,), words first
     outputs: NDArray[np.float32]  # (V * width,)
     starts: NDArray[np.int64]  # (V + 1,), places in `lists` of each word's input rows
     lists: NDArray[np.int32]  # input rows
+    weights: NDArray[np.float32]  # of each entry of `lists`
+    sizes: NDArray[np.float32]  # (V,), the sum of each word's weights
 
 
 class Scratch(NamedTuple):
@@ -97,21 +99,20 @@ def train_window(i, batch, rows, scratch, plan, rate, told, sums):
     groups = (np.int64(batch.firsts[i + 1]) - first) // sets
     j = left
     while j < right:
-        n, parts = 0, 0
+        n, parts = 0, np.float32(0)
         while n < plan.share and j < right:
             if j != i:
                 contexts[n] = np.int64(batch.rows[j]) * width
                 if composed:
-                    size = rows.starts[batch.words[j] + 1] - rows.starts[batch.words[j]]
-                    weights[n] = np.float32(size)
-                    parts += size
+                    weights[n] = rows.sizes[batch.words[j]]
+                    parts += weights[n]
                 n += 1
             j += 1
         if n == 0:
             break
         if plan.cbow:
             for c in range(n):
-                weights[c] = weights[c] / np.float32(parts) if composed else np.float32(1) / np.float32(n)
+                weights[c] = weights[c] / parts if composed else np.float32(1) / np.float32(n)
             share = np.float32(1) if plan.whole_gradient else np.float32(1) / np.float32(n)
             train_mean(
                 local, contexts, weights, n, rows.outputs, batch.targets, first, first + groups, batch.patterns, width,
@@ -139,8 +140,8 @@ def train_batch(batch, n, rows, scratch, plan, rate, sums):
     width, composed, count = plan.width, rows.starts.size > 1, 0
     if composed:
         count = compose_batch(
-            batch.words, n, rows.inputs, rows.starts, rows.lists, width, batch.rows, scratch.slots, scratch.distinct,
-            scratch.local, scratch.kept,
+            batch.words, n, rows.inputs, rows.starts, rows.lists, rows.weights, rows.sizes, width, batch.rows,
+            scratch.slots, scratch.distinct, scratch.local, scratch.kept,
         )  # fmt: skip
     for i in range(-AHEAD, n):
         later = i + AHEAD
