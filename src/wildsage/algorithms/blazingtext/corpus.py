@@ -7,6 +7,7 @@ src/dictionary.cc, `getLine`). Bytes that are not UTF-8 are words like any other
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import mmap
 import zlib
@@ -109,13 +110,27 @@ def _open(file: Path) -> Text:
             with file.open("rb") as opened:
                 if opened.read(2) != b"\x1f\x8b":
                     mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)
+                    _take_mark(mapped, file)
                     return Text(file, np.frombuffer(mapped, np.uint8), len(mapped), mapped)
         content = file.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot be read: {error}", file=file) from error
-    return Text.of(file, content)
+    text = Text.of(file, content)
+    _take_mark(text.buffer, file)
+    return text
+
+
+def _take_mark(buffer: Any, file: Path) -> None:
+    """Blank the byte order mark that some editors begin UTF-8 with: it would be part of the first word, a label.
+
+    Raises DataError for UTF-16, in which no word would be found.
+    """
+    if buffer[:3] == codecs.BOM_UTF8:
+        buffer[:3] = b"   "
+    elif buffer[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) and b"\0" in buffer[2:64]:
+        raise DataError("the text is UTF-16; save it as UTF-8", file=file, line=1)
 
 
 class _Example(msgspec.Struct):
