@@ -93,9 +93,8 @@ def quantize(
 ) -> None:
     """Make a trained model small: prune what hardly counts, and keep the rest as codes (FastText.zip).
 
-    A text classifier with n-grams becomes 100 times smaller and more, for less
-    than half a point of accuracy. The file answers here and in the fastText
-    package.
+    A text classifier with n-grams becomes many times smaller, for a little
+    accuracy. The file answers here and in the fastText package.
 
     Examples:
 
