@@ -304,17 +304,18 @@ def test_a_batch_takes_whole_lines_and_no_more_than_it_has_room_for() -> None:
 @pytest.mark.parametrize("threads", [2, 3])
 def test_threads_changes_are_added_up(threads: int) -> None:
     rng = np.random.default_rng(threads)
-    base = rng.integers(-8, 8, 5 * 16).astype(np.float32)
+    base = rng.integers(-8, 8, 5 * 32).astype(np.float32)
     copies = np.tile(base, (threads, 1))
-    changes = rng.integers(-8, 8, (threads, 5, 16)).astype(np.float32)
+    changes = rng.integers(-8, 8, (threads, 5, 32)).astype(np.float32)
     changes[:, 3] = 0
     changes[0, 2] = 0
     copies += changes.reshape(threads, -1)
     touched = changes.any(axis=2).astype(np.uint8)
     expected = base + changes.sum(axis=0).reshape(-1)
-    merge_copies(base, copies, touched, 16, 0, 5)
+    flat = copies.reshape(-1)
+    merge_copies(base, flat, threads, touched, 32, 0, 5)
     assert (base == expected).all()
-    assert (copies == expected).all()
+    assert (flat.reshape(threads, -1) == expected).all()
     assert not touched.any()
 
 

@@ -64,7 +64,8 @@ NEGATIVE_POWER = 0.75
 BATCH = 1000  # words drawn at a time
 WORDS_PER_THREAD = 5000  # fewer, and a thread is not worth its start
 CHUNK = 3 << 30  # multiplications between two looks at the stop flag, about a tenth of a second
-ROUND = 20_000  # words of each thread between two merges of its rows, when deterministic
+# Words of each thread between two merges of its rows, when deterministic: a hundredth of its text, within these.
+SHORTEST_ROUND, LONGEST_ROUND = 2_000, 100_000
 TYPICAL_PATH = 20  # nodes, in a tree of words
 
 
@@ -193,7 +194,7 @@ class Training:
         self._batches = [Batch.empty(size, self.groups, subwords=self.subwords.there) for _ in self.parts]
         self._in_rounds = parameters.deterministic and threads > 1
         if self._in_rounds:
-            self._copies = np.empty((threads, self.table.size), np.float32)
+            self._copies = aligned(threads * self.table.size, zero=False)
             self._touched = np.zeros((threads, self.input_rows + self.words), np.uint8)
 
     @property
@@ -312,22 +313,26 @@ class Training:
         """Train in rounds: each thread on rows of its own, whose changes are then added up, always in one order."""
 
         def copy(begin: int, end: int) -> None:
-            self._copies[:, begin:end] = self.table[begin:end]
+            for table in tables:
+                table[begin:end] = self.table[begin:end]
 
-        self._share_out(self.table.size, copy)
-        rows = [self._rows(table) for table in self._copies]
+        size = self.table.size
+        tables = [self._copies[size * k : size * (k + 1)] for k in range(len(self.parts))]
+        self._share_out(size, copy)
+        rows = [self._rows(table) for table in tables]
         scratches = self._scratches
         self._scratches = [
             scratch._replace(touched=touched) for scratch, touched in zip(scratches, self._touched, strict=True)
         ]
         told = time.perf_counter()
-        step = min(ROUND, self.chunk)
+        longest = max(part.size for part in self.parts)
+        step = min(max(SHORTEST_ROUND, longest // 100), LONGEST_ROUND, self.chunk)
 
         def work(k: int) -> None:
             self._train(k, (int(self.positions[k][0]) // step + 1) * step, rows[k], sums[k])
 
         def merge(begin: int, end: int) -> None:
-            merge_copies(self.table, self._copies, self._touched, self.width, begin, end)
+            merge_copies(self.table, self._copies, len(tables), self._touched, self.width, begin, end)
 
         while not self.epoch_is_done and not self.stop.is_set() and np.isfinite(sums).all():
             run_all(self.pool, [(work, (k,)) for k in range(len(self.parts))])

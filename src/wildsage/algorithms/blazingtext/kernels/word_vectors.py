@@ -16,7 +16,7 @@ from wildsage.algorithms.blazingtext.kernels.random import GROUP, draw_batch
 from wildsage.algorithms.blazingtext.kernels.skipgram import train_contexts
 from wildsage.algorithms.blazingtext.kernels.subwords import compose_batch, scatter_batch
 from wildsage.algorithms.kernel import kernel, kernel_part
-from wildsage.algorithms.vector import prefetch
+from wildsage.algorithms.vector import WIDTH, fma, load, prefetch, splat, store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -189,27 +189,28 @@ def train_stream(stream, position, end, chances, batch, rows, scratch, plan, sch
 
 
 @kernel
-def merge_copies(base, copies, touched, width, begin, end):
+def merge_copies(base, copies, threads, touched, width, begin, end):
     """Add what each thread changed in rows begin..end to `base`, in order of threads, and hand it to all of them.
 
-    base: float32 (rows * width,). copies: float32 (threads, rows * width), changed. touched: uint8 (threads, rows),
+    base: float32 (rows * width,). copies: float32 (threads * rows * width,), changed. touched: uint8 (threads, rows),
     reset.
     """
+    minus, one = splat(np.float32(-1)), splat(np.float32(1))
     for row in range(begin, end):
         changed = False
-        for t in range(copies.shape[0]):
+        for t in range(threads):
             if touched[t, row]:
                 changed = True
                 touched[t, row] = 0
         if changed:
-            for d in range(row * width, row * width + width):
-                value = base[d]
+            for d in range(row * width, row * width + width, WIDTH):
+                value = load(base, d)
                 merged = value
-                for t in range(copies.shape[0]):
-                    merged += copies[t, d] - value
-                base[d] = merged
-                for t in range(copies.shape[0]):
-                    copies[t, d] = merged
+                for t in range(threads):
+                    merged = fma(fma(value, minus, load(copies, t * base.size + d)), one, merged)
+                store(base, d, merged)
+                for t in range(threads):
+                    store(copies, t * base.size + d, merged)
 
 
 @kernel
