@@ -180,8 +180,8 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
             (base / "model").mkdir()
             use_models(base / "model", model)
         # What so small a job does not come to: a prepared model's rows, a table of words that grows, threads in rounds.
-        rows = np.zeros((1, 16), np.float32)
-        merge_copies(rows[0], rows, np.zeros((1, 1), np.uint8), 16, 0, 1)
+        rows = np.zeros(16, np.float32)
+        merge_copies(rows, rows, 1, np.zeros((1, 1), np.uint8), 16, 0, 1)
         place_rows(np.zeros(16, np.float32), 16, np.zeros(1, np.int32), 4, 0, 1, np.zeros(4, np.float32))
         copy_table(np.zeros(2, np.uint64), np.zeros(4, np.uint64))
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from wildsage.contract.channels import Channel
 
 MAPPED = 1 << 20  # files from this size on are mapped, not read
-PART = 1 << 26  # bytes at most that are encoded between two looks at the stop flag, a fraction of a second
+PART = 1 << 24  # bytes at most that are encoded between two looks at the stop flag, a tenth of a second; then they go
 SMALL_PART = 1 << 20  # and at least, where there are threads to share with
 MANIFEST_TYPES = ("application/jsonlines", "application/x-jsonlines", "application/json-lines")
 
@@ -194,12 +194,22 @@ def encode(texts: list[Text], threads: int, stop: Event, *, labelled: bool = Tru
 
     counts, parts, unquoted = WordCounts(), [], 0
     with ThreadPoolExecutor(threads) as pool:
-        for (text, _, _), (words, size, tokens, starts, changed) in zip(
+        for (text, begin, end), (words, size, tokens, starts, changed) in zip(
             pieces, pool.map(encode_piece, pieces), strict=True
         ):
             parts.append(Part(text.file, tokens, starts, counts.add(text.array, words, size)))
             unquoted += changed
+            _forget(text, begin, end)
     return Corpus(parts, counts, total, unquoted)
+
+
+def _forget(text: Text, begin: int, end: int) -> None:
+    """Let go of the memory of a piece of a mapped text; who reads it again reads the file."""
+    if isinstance(text.buffer, mmap.mmap) and hasattr(text.buffer, "madvise"):
+        first = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
+        length = end // mmap.PAGESIZE * mmap.PAGESIZE - first
+        if length > 0:
+            text.buffer.madvise(mmap.MADV_DONTNEED, first, length)
 
 
 def _pieces(text: Text, step: int) -> Iterator[tuple[int, int]]:

@@ -27,7 +27,12 @@ from wildsage.algorithms.blazingtext.corpus import StoppedEarlyError
 from wildsage.algorithms.blazingtext.fasttext_file import dense
 from wildsage.algorithms.blazingtext.features import check, run_all
 from wildsage.algorithms.blazingtext.kernels.random import END_OF_LINE, GROUP, Batch, Chances, fill_alias_table
-from wildsage.algorithms.blazingtext.kernels.subwords import list_buckets, number_rows
+from wildsage.algorithms.blazingtext.kernels.subwords import (
+    hash_words_of_buckets,
+    list_buckets,
+    list_rows,
+    number_buckets,
+)
 from wildsage.algorithms.blazingtext.kernels.supervised import initialise
 from wildsage.algorithms.blazingtext.kernels.tree import build_tree, count_groups, write_paths
 from wildsage.algorithms.blazingtext.kernels.word_vectors import (
@@ -59,7 +64,8 @@ NEGATIVE_POWER = 0.75
 BATCH = 1000  # words drawn at a time
 WORDS_PER_THREAD = 5000  # fewer, and a thread is not worth its start
 CHUNK = 3 << 30  # multiplications between two looks at the stop flag, about a tenth of a second
-ROUND = 20_000  # words of each thread between two merges of its rows, when deterministic
+# Words of each thread between two merges of its rows, when deterministic: a hundredth of its text, within these.
+SHORTEST_ROUND, LONGEST_ROUND = 2_000, 100_000
 TYPICAL_PATH = 20  # nodes, in a tree of words
 
 
@@ -86,32 +92,59 @@ class EarlierVectors:
 
 @dataclass
 class Subwords:
-    """Input rows of each word: see kernels/subwords.py. ids: int64, the buckets of the rows behind the words'."""
+    """Input rows of each word: see kernels/subwords.py. V words; without subwords all arrays but `starts` are empty."""
 
-    starts: NDArray[np.int64]
+    starts: NDArray[np.int64]  # (V + 1,)
     lists: NDArray[np.int32]
-    ids: NDArray[np.int64]
+    weights: NDArray[np.float32]  # of each entry of `lists`
+    sizes: NDArray[np.float32]  # (V,)
+    ids: NDArray[np.int64]  # the buckets that words have
+    row_of: NDArray[np.int64]  # of each of them, counted from V
+    rows: int  # of them all
+
+    @property
+    def there(self) -> bool:
+        """Whether words are made of several rows, be it that none happens to be."""
+        return self.starts.size > 1
 
     @classmethod
     def none(cls) -> Subwords:
-        return cls(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.int64))
+        floats, numbers = np.empty(0, np.float32), np.empty(0, np.int64)
+        return cls(np.zeros(1, np.int64), np.empty(0, np.int32), floats, floats, numbers, numbers, 0)
 
     @classmethod
-    def of(cls, words: list[bytes], minn: int, maxn: int, buckets: int) -> Subwords:
-        """The n-grams of `minn` to `maxn` characters of all words but "</s>", each in its bucket."""
+    def of(cls, words: list[bytes], minn: int, maxn: int, buckets: int, *, merge: bool = True) -> Subwords:
+        """The n-grams of `minn` to `maxn` characters of all words but "</s>", each in its bucket.
+
+        merge: whether one row may stand for several buckets; they must then start alike.
+        """
         lengths = np.array([len(word) for word in words], np.int64)
         places = np.cumsum(lengths) - lengths
         text = np.frombuffer(b"".join(words), np.uint8)
         lengths[[word == EOS for word in words]] = 0
         starts = np.empty(len(words) + 1, np.int64)
         room = int(np.sum((lengths + 2) * np.minimum(maxn - minn + 1, lengths + 2))) + maxn
-        found = np.empty(room, np.int64)
-        list_buckets(text, places, lengths, minn, maxn, buckets, starts, found)
-        found = found[: starts[-1]]
-        row_starts, lists = np.empty(len(words) + 1, np.int64), np.empty(found.size + len(words), np.int32)
-        ids = np.empty(found.size, np.int64)
-        count = number_rows(starts, found, np.full(buckets, -1, np.int32), row_starts, lists, ids)
-        return cls(row_starts, lists, ids[:count].copy())
+        numbers, ids = np.empty(room, np.int64), np.empty(room, np.int64)
+        list_buckets(text, places, lengths, minn, maxn, buckets, starts, numbers)
+        numbers = numbers[: starts[-1]]
+        count = number_buckets(numbers, np.full(buckets, -1, np.int32), ids)
+        first = row_of = np.arange(count)
+        if merge:
+            hashes = np.zeros(count, np.uint64)
+            hash_words_of_buckets(starts, numbers, hashes)
+            _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+            order = np.argsort(first)  # by first sight, so that rows of frequent words are together
+            first, row_of = first[order], np.argsort(order)[inverse]
+        listed = np.full(count, -1, np.int32)
+        listed[first] = len(words) + row_of[first]
+        row_starts, lists = np.empty(len(words) + 1, np.int64), np.empty(numbers.size + len(words), np.int32)
+        lists = lists[: list_rows(starts, numbers, listed, row_starts, lists)].copy()
+        row_weights = np.concatenate([np.ones(len(words)), np.bincount(row_of, minlength=first.size)])
+        sizes = 1 + np.diff(starts)
+        return cls(
+            row_starts, lists, row_weights[lists].astype(np.float32), sizes.astype(np.float32), ids[:count].copy(),
+            row_of, first.size,
+        )  # fmt: skip
 
 
 @dataclass
@@ -143,7 +176,7 @@ class Training:
         self.parameters, self.vocabulary, self.subwords = parameters, vocabulary, subwords
         self.pool, self.stop, self.report = pool, stop, report
         self.width, self.words = padded(parameters.vector_dim), len(vocabulary.words)
-        self.input_rows = self.words + subwords.ids.size
+        self.input_rows = self.words + subwords.rows
         bounds = [stream.size * k // threads for k in range(threads + 1)]
         self.parts = [stream[begin:end] for begin, end in pairwise(bounds)]
         self.positions = [np.zeros(1, np.int64) for _ in self.parts]
@@ -158,10 +191,10 @@ class Training:
         self._scratches = [self._scratch() for _ in self.parts]
         # Windows see up to a batch; very many negatives would make one too large.
         size = max(4, min(BATCH, self.chunk, (1 << 24) // (GROUP * self.groups)))
-        self._batches = [Batch.empty(size, self.groups, subwords=self.subwords.ids.size > 0) for _ in self.parts]
+        self._batches = [Batch.empty(size, self.groups, subwords=self.subwords.there) for _ in self.parts]
         self._in_rounds = parameters.deterministic and threads > 1
         if self._in_rounds:
-            self._copies = np.empty((threads, self.table.size), np.float32)
+            self._copies = aligned(threads * self.table.size, zero=False)
             self._touched = np.zeros((threads, self.input_rows + self.words), np.uint8)
 
     @property
@@ -174,7 +207,7 @@ class Training:
 
     def _scratch(self) -> Scratch:
         window = self.parameters.window_size
-        room = 2 * BATCH if self.subwords.ids.size else 0
+        room = 2 * BATCH if self.subwords.there else 0
         return Scratch(
             contexts=np.zeros(2 * window + 1, np.int64),
             weights=np.zeros(2 * window + 1, np.float32),
@@ -190,7 +223,10 @@ class Training:
 
     def _rows(self, table: NDArray[np.float32]) -> Rows:
         inputs = self.input_rows * self.width
-        return Rows(table[:inputs], table[inputs:], self.subwords.starts, self.subwords.lists)
+        subwords = self.subwords
+        return Rows(
+            table[:inputs], table[inputs:], subwords.starts, subwords.lists, subwords.weights, subwords.sizes
+        )  # fmt: skip
 
     def initialise(self) -> None:
         seed, dim = (self.parameters.seed * 7919 + 1) % 2**31, self.parameters.vector_dim
@@ -213,7 +249,7 @@ class Training:
         if len(earlier.output) == len(earlier.words) and loss == earlier.loss == NEGATIVE_SAMPLING:
             table[self.input_rows + ours, :dim] = earlier.output[theirs]
         _, ours, theirs = np.intersect1d(self.subwords.ids, earlier.bucket_ids, return_indices=True)
-        table[self.words + ours, :dim] = earlier.bucket_rows[theirs]
+        table[self.words + self.subwords.row_of[ours], :dim] = earlier.bucket_rows[theirs]
 
     def _shared_words(self, earlier: EarlierVectors) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         words = enumerate(self.vocabulary.words)
@@ -277,22 +313,26 @@ class Training:
         """Train in rounds: each thread on rows of its own, whose changes are then added up, always in one order."""
 
         def copy(begin: int, end: int) -> None:
-            self._copies[:, begin:end] = self.table[begin:end]
+            for table in tables:
+                table[begin:end] = self.table[begin:end]
 
-        self._share_out(self.table.size, copy)
-        rows = [self._rows(table) for table in self._copies]
+        size = self.table.size
+        tables = [self._copies[size * k : size * (k + 1)] for k in range(len(self.parts))]
+        self._share_out(size, copy)
+        rows = [self._rows(table) for table in tables]
         scratches = self._scratches
         self._scratches = [
             scratch._replace(touched=touched) for scratch, touched in zip(scratches, self._touched, strict=True)
         ]
         told = time.perf_counter()
-        step = min(ROUND, self.chunk)
+        longest = max(part.size for part in self.parts)
+        step = min(max(SHORTEST_ROUND, longest // 100), LONGEST_ROUND, self.chunk)
 
         def work(k: int) -> None:
             self._train(k, (int(self.positions[k][0]) // step + 1) * step, rows[k], sums[k])
 
         def merge(begin: int, end: int) -> None:
-            merge_copies(self.table, self._copies, self._touched, self.width, begin, end)
+            merge_copies(self.table, self._copies, len(tables), self._touched, self.width, begin, end)
 
         while not self.epoch_is_done and not self.stop.is_set() and np.isfinite(sums).all():
             run_all(self.pool, [(work, (k,)) for k in range(len(self.parts))])
@@ -348,7 +388,7 @@ class Training:
         """The rows in fastText's numbering, with what only the earlier model has."""
         table = self.table.reshape(-1, self.width)[:, : self.parameters.vector_dim]
         order = np.argsort(self.subwords.ids)
-        ids, bucket_rows = self.subwords.ids[order], table[self.words + order]
+        ids, bucket_rows = self.subwords.ids[order], table[self.words + self.subwords.row_of[order]]
         if earlier is not None:
             every = np.union1d(ids, earlier.bucket_ids)
             rows = np.empty((every.size, table.shape[1]), np.float32)
@@ -470,8 +510,12 @@ def _train(
         threads = max(1, min(context.threads, stream.size // WORDS_PER_THREAD))
         subwords = Subwords.none()
         if parameters.makes_subwords:
-            subwords = Subwords.of(vocabulary.words, parameters.min_char, parameters.max_char, parameters.buckets)
-            report.say(f"character n-grams: {subwords.lists.size:,}, in {subwords.ids.size:,} buckets")
+            shape = (parameters.min_char, parameters.max_char, parameters.buckets)
+            subwords = Subwords.of(vocabulary.words, *shape, merge=earlier is None)
+            report.say(
+                f"character n-grams: {int(subwords.sizes.sum()) - len(vocabulary.words):,}, in {subwords.ids.size:,} "
+                f"buckets; rows of words that have the same ones are shared: {subwords.rows:,}"
+            )
         _check_memory(context, len(vocabulary.words), subwords.ids.size, threads)
         training = Training(parameters, vocabulary, stream, subwords, threads, pool, stop, report)
         training.initialise()
@@ -485,6 +529,8 @@ def _train(
     checkpoint = Checkpoint(context.checkpoints / "word_vectors.npz", fingerprint, report)
     training.resume(checkpoint)
     _run(training, checkpoint, clock)
+    training.parts.clear()  # so that the text's memory goes before the rows are copied
+    del stream
     with clock.phase("model"):
         rows = training.rows_out(earlier)
     position = training.position

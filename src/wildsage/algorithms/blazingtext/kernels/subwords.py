@@ -1,5 +1,8 @@
 """Character n-grams of the vocabulary's words: which rows a word is made of, and how a batch of words trains them.
 
+Buckets that the same words have, as often each, move alike: they start at zero, and every step gives them the same. So
+one row stands for them all, with their number as its weight (100,000 rows for 213,000 buckets of 47,000 English words).
+
 A word's vector is the mean of its own row and its n-grams' rows, as in fastText. Each distinct word of a batch is
 composed once, trained as a row of its own, and what that has changed by is then added to each of the word's rows. For
 a word alone that is fastText's step exactly; what words share reaches the others a batch later. fastText gathers and
@@ -14,7 +17,7 @@ from wildsage.algorithms.blazingtext.ngrams import character_ngrams
 from wildsage.algorithms.kernel import kernel, kernel_part
 from wildsage.algorithms.vector import WIDTH, fma, load, prefetch, splat, store
 
-AHEAD = 4  # words between the fetch of their rows and their use
+AHEAD = 2  # words between the fetch of their rows and their use; 4 took 1.25 times as long, and none 1.4 times
 LINE = 16  # floats of a cache line
 
 
@@ -36,27 +39,54 @@ def list_buckets(text, places, lengths, minn, maxn, bucket, starts, buckets):
 
 
 @kernel
-def number_rows(starts, buckets, row_of, row_starts, rows, ids):
-    """Number the buckets that any word has, by first sight, and list each word's rows: its own, then its buckets'.
+def number_buckets(buckets, number_of, ids):
+    """Replace buckets by their numbers, by first sight; returns how many there are.
 
-    starts, buckets: see list_buckets. row_of: int32 (buckets there are,), all -1, changed. row_starts: int64 (V + 1,),
-    rows: int32 (buckets.size + V,), out; bucket rows are numbered from V on. ids: int64 (buckets.size,), out: the
-    bucket of each row. Returns how many there are.
+    buckets: int64 (n,), changed. number_of: int32 (buckets there may be,), all -1, changed. ids: int64 (n,), out, the
+    bucket of each number.
     """
-    size, count, at = starts.size - 1, 0, 0
-    for word in range(size):
+    count = 0
+    for k in range(buckets.size):
+        bucket = buckets[k]
+        if number_of[bucket] < 0:
+            number_of[bucket] = count
+            ids[count] = bucket
+            count += 1
+        buckets[k] = number_of[bucket]
+    return count
+
+
+@kernel
+def hash_words_of_buckets(starts, numbers, hashes):
+    """Hash, for each bucket, which words have it and how often. starts, numbers: of words. hashes: uint64, zeros."""
+    for word in range(starts.size - 1):
+        # splitmix64's finaliser (Steele et al. 2014); sums of it do not depend on order
+        x = np.uint64(word + 1) * np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        x ^= x >> np.uint64(31)
+        for k in range(starts[word], starts[word + 1]):
+            hashes[numbers[k]] += x
+
+
+@kernel
+def list_rows(starts, numbers, row_of, row_starts, rows):
+    """List each word's input rows: its own, then those of its buckets that stand for a row.
+
+    starts: int64 (V + 1,), numbers: int64, of each word's buckets. row_of: int32, a row from V on, or -1 for a bucket
+    that another stands for. row_starts: int64 (V + 1,), rows: int32, out. Returns how many rows are listed.
+    """
+    at = 0
+    for word in range(starts.size - 1):
         row_starts[word] = at
         rows[at] = word
         at += 1
         for k in range(starts[word], starts[word + 1]):
-            if row_of[buckets[k]] < 0:
-                row_of[buckets[k]] = size + count
-                ids[count] = buckets[k]
-                count += 1
-            rows[at] = row_of[buckets[k]]
-            at += 1
-    row_starts[size] = at
-    return count
+            if row_of[numbers[k]] >= 0:
+                rows[at] = row_of[numbers[k]]
+                at += 1
+    row_starts[starts.size - 1] = at
+    return at
 
 
 @kernel_part
@@ -70,14 +100,16 @@ def fetch_lists(distinct, i, count, inputs, starts, lists, width):
 
 
 @kernel
-def compose_batch(words, n, inputs, starts, lists, width, batch_rows, slots, distinct, local, kept):
+def compose_batch(words, n, inputs, starts, lists, weights, sizes, width, batch_rows, slots, distinct, local, kept):
     """Compose each distinct one of words[:n] once; returns how many there are.
 
-    batch_rows: int32 (n,), out, the row of each word in `local`. slots: int32 (V,), all -1, changed. distinct: int32
-    (n,), out, the word of each row. local, kept: float32 (n * width,), out, the means of the words' input rows.
-    Bound by the memory of those: 19 a word in English, with n-grams of 3 to 6 characters.
+    inputs: float32, input rows. starts: int64 (V + 1,), lists: int32, each word's. weights: float32, of each entry of
+    lists. sizes: float32 (V,), the sum of each word's. batch_rows: int32 (n,), out, the row of each word in `local`.
+    slots: int32 (V,), all -1, changed. distinct: int32 (n,), out, the word of each row. local, kept: float32
+    (n * width,), out, the weighted means of the words' input rows.
+    Bound by the memory of those: 16 a word in English, with n-grams of 3 to 6 characters. Four vectors a pass.
     """
-    count, one, zero = 0, splat(np.float32(1)), splat(np.float32(0))
+    count, zero = 0, splat(np.float32(0))
     for i in range(n):
         word = words[i]
         if slots[word] < 0:
@@ -88,14 +120,32 @@ def compose_batch(words, n, inputs, starts, lists, width, batch_rows, slots, dis
     for i in range(count):
         fetch_lists(distinct, i + AHEAD, count, inputs, starts, lists, width)
         begin, end = starts[distinct[i]], starts[distinct[i] + 1]
-        share = splat(np.float32(1) / np.float32(end - begin))
-        for d in range(0, width, WIDTH):
-            v = zero
+        share = splat(np.float32(1) / sizes[distinct[i]])
+        d, to = 0, i * width
+        while d + 4 * WIDTH <= width:
+            a = b = c = e = zero
             for k in range(begin, end):
-                v = fma(load(inputs, np.int64(lists[k]) * width + d), one, v)
-            v = fma(v, share, zero)
-            store(local, i * width + d, v)
-            store(kept, i * width + d, v)
+                at, weight = np.int64(lists[k]) * width + d, splat(weights[k])
+                a, b = fma(load(inputs, at), weight, a), fma(load(inputs, at + WIDTH), weight, b)
+                c, e = fma(load(inputs, at + 2 * WIDTH), weight, c), fma(load(inputs, at + 3 * WIDTH), weight, e)
+            a, b, c, e = fma(a, share, zero), fma(b, share, zero), fma(c, share, zero), fma(e, share, zero)
+            store(local, to + d, a)
+            store(kept, to + d, a)
+            store(local, to + d + WIDTH, b)
+            store(kept, to + d + WIDTH, b)
+            store(local, to + d + 2 * WIDTH, c)
+            store(kept, to + d + 2 * WIDTH, c)
+            store(local, to + d + 3 * WIDTH, e)
+            store(kept, to + d + 3 * WIDTH, e)
+            d += 4 * WIDTH
+        while d < width:
+            a = zero
+            for k in range(begin, end):
+                a = fma(load(inputs, np.int64(lists[k]) * width + d), splat(weights[k]), a)
+            a = fma(a, share, zero)
+            store(local, to + d, a)
+            store(kept, to + d, a)
+            d += WIDTH
     return count
 
 
@@ -105,10 +155,24 @@ def scatter_batch(distinct, count, inputs, starts, lists, width, slots, local, k
     one, minus = splat(np.float32(1)), splat(np.float32(-1))
     for i in range(count):
         fetch_lists(distinct, i + AHEAD, count, inputs, starts, lists, width)
-        word = distinct[i]
+        word, origin = distinct[i], i * width
         slots[word] = -1
-        for d in range(0, width, WIDTH):
-            v = fma(load(kept, i * width + d), minus, load(local, i * width + d))
+        d = 0
+        while d + 4 * WIDTH <= width:
+            a = fma(load(kept, origin + d), minus, load(local, origin + d))
+            b = fma(load(kept, origin + d + WIDTH), minus, load(local, origin + d + WIDTH))
+            c = fma(load(kept, origin + d + 2 * WIDTH), minus, load(local, origin + d + 2 * WIDTH))
+            e = fma(load(kept, origin + d + 3 * WIDTH), minus, load(local, origin + d + 3 * WIDTH))
             for k in range(starts[word], starts[word + 1]):
                 at = np.int64(lists[k]) * width + d
-                store(inputs, at, fma(v, one, load(inputs, at)))
+                store(inputs, at, fma(a, one, load(inputs, at)))
+                store(inputs, at + WIDTH, fma(b, one, load(inputs, at + WIDTH)))
+                store(inputs, at + 2 * WIDTH, fma(c, one, load(inputs, at + 2 * WIDTH)))
+                store(inputs, at + 3 * WIDTH, fma(e, one, load(inputs, at + 3 * WIDTH)))
+            d += 4 * WIDTH
+        while d < width:
+            a = fma(load(kept, origin + d), minus, load(local, origin + d))
+            for k in range(starts[word], starts[word + 1]):
+                at = np.int64(lists[k]) * width + d
+                store(inputs, at, fma(a, one, load(inputs, at)))
+            d += WIDTH

@@ -13,7 +13,7 @@ import numpy as np
 
 from wildsage.algorithms.blazingtext.ngrams import EOS_HASH, widen
 from wildsage.algorithms.blazingtext.ngrams import hash_word as hash_as_fasttext_does
-from wildsage.algorithms.kernel import kernel
+from wildsage.algorithms.kernel import kernel, kernel_part
 from wildsage.algorithms.vector import blanks, load8, prefetch, trailing_zeros
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Scratch(NamedTuple):
         return cls(signed[0], signed[1], unsigned[0], unsigned[1])
 
 
-@kernel
+@kernel_part
 def hash_word(text, start, length):
     """First eight bytes (zeros behind a shorter word), and a hash of all. text: uint8, at least 8 bytes."""
     over = start + 8 - text.size
@@ -78,8 +78,11 @@ def hash_word(text, start, length):
         key &= (np.uint64(1) << np.uint64(8 * length)) - np.uint64(1)
     mixed = (key ^ np.uint64(length)) * MULTIPLIER
     mixed ^= mixed >> np.uint64(32)
-    for j in range(8, length):
-        mixed = (mixed ^ np.uint64(text[start + j])) * MULTIPLIER
+    j = 8
+    while j < length:  # by eight bytes; the last ones are those at the end, be some of them hashed before
+        mixed = (mixed ^ load8(text, start + min(j, length - 8))) * MULTIPLIER
+        mixed ^= mixed >> np.uint64(32)
+        j += 8
     return key, (mixed ^ (mixed >> np.uint64(29))) * MULTIPLIER
 
 
@@ -96,7 +99,7 @@ def copy_table(old, new):
             new[place + place + np.uint64(1)] = old[slot + 1]
 
 
-@kernel
+@kernel_part
 def find(text, start, length, key, hashed, words, home, number):
     """The number of a word of `text`, or -1 after entering it in the table as `number`. Known words lie in `home`."""
     table = words.table
@@ -111,10 +114,13 @@ def find(text, start, length, key, hashed, words, home, number):
             if length <= 8:
                 return known
             if words.lengths[known] == length:
-                j = 8
-                while j < length and text[start + j] == home[words.positions[known] + j]:
-                    j += 1
-                if j == length:
+                j, there = 8, words.positions[known]
+                while j < length:
+                    at = min(j, length - 8)
+                    if load8(text, start + at) != load8(home, there + at):
+                        break
+                    j += 8
+                if j >= length:
                     return known
         slot = (slot + np.uint64(1)) & mask
     table[slot + slot] = tag | np.uint64(number + 1)

@@ -16,7 +16,7 @@ from wildsage.algorithms.blazingtext.kernels.random import GROUP, draw_batch
 from wildsage.algorithms.blazingtext.kernels.skipgram import train_contexts
 from wildsage.algorithms.blazingtext.kernels.subwords import compose_batch, scatter_batch
 from wildsage.algorithms.kernel import kernel, kernel_part
-from wildsage.algorithms.vector import prefetch
+from wildsage.algorithms.vector import WIDTH, fma, load, prefetch, splat, store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,12 +29,14 @@ LOSS_EVERY = 16  # words; the loss is the mean over these
 
 
 class Rows(NamedTuple):
-    """What is learnt. V words, R n-grams' buckets. Without subwords `starts` has one entry and R is 0."""
+    """What is learnt. V words, R rows of n-grams' buckets. Without subwords `starts` has one entry and R is 0."""
 
     inputs: NDArray[np.float32]  # ((V + R) * width,), words first
     outputs: NDArray[np.float32]  # (V * width,)
     starts: NDArray[np.int64]  # (V + 1,), places in `lists` of each word's input rows
     lists: NDArray[np.int32]  # input rows
+    weights: NDArray[np.float32]  # of each entry of `lists`
+    sizes: NDArray[np.float32]  # (V,), the sum of each word's weights
 
 
 class Scratch(NamedTuple):
@@ -97,21 +99,20 @@ def train_window(i, batch, rows, scratch, plan, rate, told, sums):
     groups = (np.int64(batch.firsts[i + 1]) - first) // sets
     j = left
     while j < right:
-        n, parts = 0, 0
+        n, parts = 0, np.float32(0)
         while n < plan.share and j < right:
             if j != i:
                 contexts[n] = np.int64(batch.rows[j]) * width
                 if composed:
-                    size = rows.starts[batch.words[j] + 1] - rows.starts[batch.words[j]]
-                    weights[n] = np.float32(size)
-                    parts += size
+                    weights[n] = rows.sizes[batch.words[j]]
+                    parts += weights[n]
                 n += 1
             j += 1
         if n == 0:
             break
         if plan.cbow:
             for c in range(n):
-                weights[c] = weights[c] / np.float32(parts) if composed else np.float32(1) / np.float32(n)
+                weights[c] = weights[c] / parts if composed else np.float32(1) / np.float32(n)
             share = np.float32(1) if plan.whole_gradient else np.float32(1) / np.float32(n)
             train_mean(
                 local, contexts, weights, n, rows.outputs, batch.targets, first, first + groups, batch.patterns, width,
@@ -139,8 +140,8 @@ def train_batch(batch, n, rows, scratch, plan, rate, sums):
     width, composed, count = plan.width, rows.starts.size > 1, 0
     if composed:
         count = compose_batch(
-            batch.words, n, rows.inputs, rows.starts, rows.lists, width, batch.rows, scratch.slots, scratch.distinct,
-            scratch.local, scratch.kept,
+            batch.words, n, rows.inputs, rows.starts, rows.lists, rows.weights, rows.sizes, width, batch.rows,
+            scratch.slots, scratch.distinct, scratch.local, scratch.kept,
         )  # fmt: skip
     for i in range(-AHEAD, n):
         later = i + AHEAD
@@ -188,27 +189,28 @@ def train_stream(stream, position, end, chances, batch, rows, scratch, plan, sch
 
 
 @kernel
-def merge_copies(base, copies, touched, width, begin, end):
+def merge_copies(base, copies, threads, touched, width, begin, end):
     """Add what each thread changed in rows begin..end to `base`, in order of threads, and hand it to all of them.
 
-    base: float32 (rows * width,). copies: float32 (threads, rows * width), changed. touched: uint8 (threads, rows),
+    base: float32 (rows * width,). copies: float32 (threads * rows * width,), changed. touched: uint8 (threads, rows),
     reset.
     """
+    minus, one = splat(np.float32(-1)), splat(np.float32(1))
     for row in range(begin, end):
         changed = False
-        for t in range(copies.shape[0]):
+        for t in range(threads):
             if touched[t, row]:
                 changed = True
                 touched[t, row] = 0
         if changed:
-            for d in range(row * width, row * width + width):
-                value = base[d]
+            for d in range(row * width, row * width + width, WIDTH):
+                value = load(base, d)
                 merged = value
-                for t in range(copies.shape[0]):
-                    merged += copies[t, d] - value
-                base[d] = merged
-                for t in range(copies.shape[0]):
-                    copies[t, d] = merged
+                for t in range(threads):
+                    merged = fma(fma(value, minus, load(copies, t * base.size + d)), one, merged)
+                store(base, d, merged)
+                for t in range(threads):
+                    store(copies, t * base.size + d, merged)
 
 
 @kernel
