@@ -47,10 +47,10 @@ BEYOND_CONTRACT: dict[str, list[dict[str, Any]]] = {
             "type": "enum",
             "required": False,
             "default": "auto",
-            "choices": ["ns", "hs", "softmax"],
+            "choices": ["ns", "hs", "softmax", "ova"],
             "special_values": ["auto"],
-            "meaning": "what is learnt from: ns (negative sampling) or hs (hierarchical softmax) for word vectors, "
-            "softmax for supervised; auto is ns for word vectors",
+            "meaning": "what is learnt from: ns (negative sampling) or hs (hierarchical softmax); in supervised mode also "
+            "softmax or ova (one-vs-all); auto is softmax in supervised mode, else ns",
             "beyond_contract": True,
         },
         {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from tests.algorithms.blazingtext.jobs import Listener, job, reviews
 from tests.algorithms.blazingtext.naive import Naive
 from wildsage.algorithms.blazingtext import supervised, training
+from wildsage.algorithms.blazingtext.kernels.random import draw_word
+from wildsage.algorithms.blazingtext.losses import make_loss
 from wildsage.algorithms.blazingtext.supervised import TrainedRows
 from wildsage.contract.errors import ClientError
 
@@ -36,20 +39,41 @@ def one_label(lines: int) -> bytes:
     return b"".join(line.replace(b" __label__a", b"") + b"\n" for line in reviews(lines).split(b"\n") if line)
 
 
-@pytest.mark.parametrize("dim", [1, 16, 33])
-@pytest.mark.parametrize(("lines", "ngrams"), [(3, 2), (60, 1), (101, 3)])
+def many_labels(lines: int) -> bytes:
+    """Lines with one to three of seven labels, of rather different counts."""
+    rng = random.Random(3)
+    made = []
+    for k in range(lines):
+        labels = {rng.randrange(1 + rng.randrange(7)) for _ in range(rng.choice([1, 1, 1, 2, 3]))}
+        words = [f"w{label}" for label in labels] + [f"x{rng.randrange(9)}" for _ in range(rng.randrange(6))]
+        made.append(" ".join([*(f"__label__{label}" for label in sorted(labels)), *words, f"only{k}"]) + "\n")
+    return "".join(made).encode()
+
+
+@pytest.mark.parametrize(
+    ("loss", "data", "ngrams", "dim"),
+    [
+        ("softmax", one_label(3), 2, 16),
+        ("softmax", one_label(101), 3, 1),
+        ("softmax", many_labels(80), 1, 33),
+        ("hs", many_labels(80), 2, 17),
+        ("hs", one_label(60), 1, 16),
+        ("ova", many_labels(80), 2, 17),
+        ("ns", many_labels(80), 2, 17),
+        ("ns", one_label(60), 1, 1),
+    ],
+)
 def test_rows_are_those_of_the_slow_truth(
-    lines: int, ngrams: int, dim: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loss: str, data: bytes, ngrams: int, dim: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = one_label(lines) + b"__label__a __label__x\n\nno label\n__label__b twice twice twice\n".replace(
-        b" __label__x", b""
-    )
+    data = data + b"__label__a\n\nno label\n__label__b twice twice twice\n"
     # An epoch of no steps shows where training starts.
     started: list[TrainedRows] = []
     monkeypatch.setattr(supervised.Training, "run_epoch", lambda self: setattr(self.position, "lines", [
         part.starts.size - 1 for part in self.parts
     ]))  # fmt: skip
-    settings: dict[str, Any] = {"word_ngrams": ngrams, "vector_dim": dim, "buckets": 500}
+    settings: dict[str, Any] = {"word_ngrams": ngrams, "vector_dim": dim, "buckets": 500, "loss": loss}
+    settings["negative_samples"] = 3
     started.append(supervised.train(job(tmp_path / "none", {"train": data}, epochs=1, **settings)))
     monkeypatch.undo()
 
@@ -58,7 +82,11 @@ def test_rows_are_those_of_the_slow_truth(
     naive = Naive(data, 1, ngrams, 500)
     assert trained.vocabulary.words == naive.words
     table = table_of(started[0], 500)
-    output, losses = naive.train(table, 4, 0.5)
+    state = int(training.random_states(0, 1)[0][0])
+    alias = make_loss("ns", trained.vocabulary.label_counts, 3).alias
+    output, losses = naive.train(
+        table, 4, 0.5, loss, 3, state, lambda state: int(draw_word(alias, np.uint64(state)))
+    )  # fmt: skip
     np.testing.assert_allclose(trained.output, output, rtol=2e-3, atol=2e-5)
     np.testing.assert_allclose(table_of(trained, 500), table, rtol=2e-3, atol=2e-5)
     told = [float(line.rsplit(" ", 1)[1]) for line in listener.lines if "loss" in line]

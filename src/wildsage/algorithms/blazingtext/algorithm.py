@@ -33,7 +33,6 @@ SAMPLE = 1 << 18  # bytes of each file that an estimate looks at
 COUNTED_ORDER = 4  # the longest n-grams that an estimate counts
 GZIP_RATIO = 4  # text gains about three times
 COMPILE_SECONDS = 10
-SOFTMAX = 3  # FastTextSettings.loss
 BASE_BYTES = 200 << 20  # Python, NumPy, Numba with LLVM, and the kernels
 
 
@@ -79,7 +78,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         return self._train_words(context)
 
     def _train_classifier(self, context: TrainingContext[BlazingTextHyperparameters]) -> TextClassifier:
-        from wildsage.algorithms.blazingtext import supervised
+        from wildsage.algorithms.blazingtext import losses, supervised
 
         _tell_compilation(context)
         parameters = context.hyperparameters
@@ -95,7 +94,9 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
             dim=parameters.vector_dim,
             epoch=parameters.epochs,
             min_count=parameters.min_count,
+            neg=parameters.negative_samples,
             word_ngrams=parameters.word_ngrams,
+            loss=losses.CODES[parameters.chosen_loss],
             bucket=parameters.buckets,
         )
         return TextClassifier.from_training(
@@ -229,6 +230,8 @@ def _evaluate(context: TrainingContext[BlazingTextHyperparameters], model: WordV
 
 def _earlier_model(context: TrainingContext[BlazingTextHyperparameters], stack: ExitStack) -> TextClassifier:
     """Load the classifier in channel `model`, and check that training can go on from it."""
+    from wildsage.algorithms.blazingtext.losses import CODES
+
     parameters = context.hyperparameters
     model = TextClassifier.load(_model_folder(context, stack, TextClassifier, ("model.bin",)))
     settings, problems = model.file.settings, []
@@ -238,10 +241,11 @@ def _earlier_model(context: TrainingContext[BlazingTextHyperparameters], stack: 
         problems.append(f"its vectors have {settings.dim} columns, so vector_dim must be {settings.dim}")
     if settings.bucket and parameters.word_ngrams > 1 and settings.bucket != parameters.buckets:
         problems.append(f"it has {settings.bucket} buckets, so buckets must be {settings.bucket}")
-    if settings.loss != SOFTMAX or settings.maxn > 0:
-        problems.append(
-            "it was not trained with softmax on whole words (loss = softmax, maxn = 0), as this goes on with"
-        )
+    if settings.loss != CODES[parameters.chosen_loss]:
+        theirs = next(name for name, code in CODES.items() if code == settings.loss)
+        problems.append(f"it was trained with loss = {theirs}, so loss must be {theirs}")
+    if settings.maxn > 0:
+        problems.append("it has character n-grams (maxn > 0), and this goes on with whole words only")
     if problems:
         raise ClientError(f"channel model: {'; '.join(problems)}")
     return model

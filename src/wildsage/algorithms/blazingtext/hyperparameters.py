@@ -10,7 +10,8 @@ from wildsage.contract.hyperparameters import Auto, Hyperparameters
 
 WORD_VECTOR_MODES = ("batch_skipgram", "skipgram", "cbow")
 LARGEST = 2**31 - 1
-LOSSES = {"supervised": ("softmax",)} | dict.fromkeys(WORD_VECTOR_MODES, ("ns", "hs"))  # of each mode, default first
+# Of each mode, the default first.
+LOSSES = {"supervised": ("softmax", "hs", "ova", "ns")} | dict.fromkeys(WORD_VECTOR_MODES, ("ns", "hs"))
 
 Whole = Annotated[int, Field(ge=1, le=LARGEST)]
 
@@ -88,10 +89,10 @@ class BlazingTextHyperparameters(Hyperparameters):
         json_schema_extra={"beyond_contract": True},
     )
 
-    loss: Literal["ns", "hs", "softmax"] | Auto = Field(
+    loss: Literal["ns", "hs", "softmax", "ova"] | Auto = Field(
         "auto",
-        description="what is learnt from: ns (negative sampling) or hs (hierarchical softmax) for word vectors, "
-        "softmax for supervised; auto is ns for word vectors",
+        description="what is learnt from: ns (negative sampling) or hs (hierarchical softmax); in supervised mode also "
+        "softmax or ova (one-vs-all); auto is softmax in supervised mode, else ns",
         json_schema_extra={"beyond_contract": True},
     )
     deterministic: bool = Field(
@@ -129,7 +130,8 @@ class BlazingTextHyperparameters(Hyperparameters):
         for name, field in type(self).model_fields.items():
             extra: Any = field.json_schema_extra or {}
             modes = extra.get("applies_to", [self.mode])
-            if name in self.model_fields_set and self.mode not in modes:
+            used = self.mode in modes or (name == "negative_samples" and self.chosen_loss == "ns")
+            if name in self.model_fields_set and not used:
                 notes.append(f"{name} has no effect in mode {self.mode} (it is for {', '.join(modes)})")
         if self.mode == "supervised" and not self.early_stopping:
             notes += [

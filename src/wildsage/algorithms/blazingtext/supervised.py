@@ -1,7 +1,7 @@
 """Text classification: features numbered once, then epochs over them, validated after each.
 
-The model is fastText's in supervised mode with softmax: a line's label from the mean of the rows of its words and
-hashed word n-grams. Equal in result, not in order of work: text is read once, only the n-gram buckets that the text
+The model is fastText's in supervised mode: a line's label from the mean of the rows of its words and hashed word
+n-grams. Equal in result, not in order of work: text is read once, only the n-gram buckets that the text
 touches have a row in memory, and an epoch sees compact rows (kernels/features.py says what that saves).
 """
 
@@ -12,7 +12,7 @@ import math
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,17 +22,20 @@ from wildsage.algorithms.blazingtext.corpus import StoppedEarlyError
 from wildsage.algorithms.blazingtext.fasttext_file import dense
 from wildsage.algorithms.blazingtext.features import check, compact, expand, look_up, number, run_all
 from wildsage.algorithms.blazingtext.kernels.features import UNKNOWN_LABEL, UNSEEN
+from wildsage.algorithms.blazingtext.kernels.predict import HIERARCHICAL, NEGATIVE
 from wildsage.algorithms.blazingtext.kernels.supervised import (
     Lines,
     Output,
     Scratch,
     collect_rows,
     count_right,
+    find_best,
     initialise,
     merge_output,
     place_rows,
     train_lines,
 )
+from wildsage.algorithms.blazingtext.losses import make_loss
 from wildsage.algorithms.blazingtext.memory import check_rows
 from wildsage.algorithms.blazingtext.training import Checkpoint, Clock, random_states, run_watched, tell_progress
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
@@ -53,6 +56,8 @@ if TYPE_CHECKING:
 # Lines between two merges of a thread's own output rows into the shared ones. Threads that all wrote to the shared rows
 # took 1.7 times as long with 20 labels: they are few, so every step would take them from the other core.
 MERGE_EVERY = 16
+# With these losses a line writes to few of the output rows, so that threads share them; with few labels they do not.
+SPARSE_LOSSES, MANY_LABELS = (HIERARCHICAL, NEGATIVE), 100
 LINES_PER_THREAD = 256  # fewer, and a thread is not worth its start
 CHUNK = 1 << 27  # floats read or written between two looks at the stop flag, a fraction of a second
 
@@ -79,6 +84,7 @@ class EarlierRows:
         names = [data[start : data.index(b"\0", start)] for start in file.places.tolist()]
         self.words = {word: row for row, word in enumerate(names[:count])}
         self.labels = {label: row for row, label in enumerate(names[count:])}
+        self.label_counts = file.label_counts()
         self.word_rows, self.output, self.bucket_rows = map(dense, (file.word_rows, file.output, file.bucket_rows))
         self.bucket_ids = np.arange(file.bucket_rows.shape[0]) if file.bucket_ids is None else file.bucket_ids
 
@@ -103,16 +109,17 @@ class Training:
         parts: list[Lines],
         validation: list[Lines],
         rows: int,
-        classes: int,
+        label_counts: NDArray[np.int64],
         pool: ThreadPoolExecutor,
         stop: Event,
         report: Reporter,
     ) -> None:
         self.parameters, self.parts, self.validation = parameters, parts, validation
         self.pool, self.stop, self.report = pool, stop, report
-        self.rows, self.classes, self.width = rows, classes, padded(parameters.vector_dim)
+        self.rows, self.classes, self.width = rows, label_counts.size, padded(parameters.vector_dim)
+        self.loss = make_loss(parameters.chosen_loss, label_counts, parameters.negative_samples)
         self.table = aligned(rows * self.width)
-        self.output = aligned(classes * self.width)
+        self.output = aligned(self.classes * self.width)
         self.best: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
         self.random = random_states(parameters.seed, len(parts))
         self.position = Position(lines=[0] * len(parts))
@@ -140,7 +147,7 @@ class Training:
 
         Raises ClientError if the loss is no longer a number.
         """
-        alone = len(self.parts) == 1
+        alone = len(self.parts) == 1 or (self.loss.kind in SPARSE_LOSSES and self.classes > MANY_LABELS)
         sums = [np.zeros(2) for _ in self.parts]
         carried = list(self.position.sums)
         begun, before = time.perf_counter(), self._tokens_of_epoch()
@@ -161,8 +168,8 @@ class Training:
                 if self.stop.is_set():
                     break
                 train_lines(
-                    part, first, last, self.table, output, scratch, self.width, schedule, self.random[k], sums[k],
-                    0 if alone else MERGE_EVERY,
+                    part, first, last, self.table, output, self.loss, scratch, self.width, schedule, self.random[k],
+                    sums[k], 0 if alone else MERGE_EVERY,
                 )  # fmt: skip
                 self.position.lines[k] = last
                 if not math.isfinite(sums[k][0]):
@@ -197,21 +204,29 @@ class Training:
         self.position.lines = [0] * len(self.parts)
         self.position.sums = [0.0, 0.0]
 
-    def accuracy(self, parts: list[Lines]) -> float:
-        """The share of lines whose best label is among their own."""
+    def answers(self, parts: list[Lines]) -> list[NDArray[np.int32]]:
+        """The most probable label of each line, -1 for none."""
 
-        def work(part: Lines) -> int:
-            scratch, right = self._scratch(), 0
+        def work(part: Lines) -> NDArray[np.int32]:
+            scratch, best = self._scratch(), np.empty(part.starts.size - 1, np.int32)
             for begin, end in self._chunks(part, 0):
                 check(self.stop)
-                right += count_right(part, begin, end, self.table, self.output, scratch, self.width)
-            return right
+                find_best(part, begin, end, self.table, self.output, self.loss, scratch, self.width, best)
+            return best
 
-        right = sum(run_all(self.pool, [(work, (part,)) for part in parts]))
-        return float(right / max(1, sum(part.starts.size - 1 for part in parts)))
+        return run_all(self.pool, [(work, (part,)) for part in parts])
+
+    def accuracy(self, parts: list[Lines]) -> float:
+        """The share of lines whose best label is among their own."""
+        lines = [part.starts.size - 1 for part in parts]
+        found = self.answers(parts)
+        right = sum(count_right(part, 0, count, best) for part, count, best in zip(parts, lines, found, strict=True))
+        return float(right / max(1, sum(lines)))
 
     def _scratch(self) -> Scratch:
-        return Scratch(aligned(self.width), aligned(self.width), aligned(self.classes))
+        return Scratch(
+            aligned(self.width), aligned(self.width), aligned(self.classes), np.empty(self.classes, np.int64)
+        )
 
     def _chunks(self, part: Lines, begin: int) -> list[tuple[int, int]]:
         """Ranges of lines that take about CHUNK floats each; a line costs its entries and the output rows twice."""
@@ -355,6 +370,8 @@ def _train(
         _check_vocabulary(vocabulary, loaded, parameters)
         if earlier is not None:
             vocabulary = vocabulary.with_earlier(earlier.words, earlier.labels)
+            if parameters.chosen_loss == "hs":
+                vocabulary = _keep_tree(vocabulary, earlier)
             kinds = vocabulary.kinds(corpus.counts)
         del loaded
         shape = (parameters.word_ngrams, parameters.buckets, len(vocabulary.words))
@@ -388,7 +405,7 @@ def _train(
             marks += [zlib.adler32(validation_made.features.data), zlib.adler32(validation_made.labels.data)]
             validation = look_up(validation_made, numbering, threads, pool)
         training = Training(
-            parameters, parts, validation, numbering.rows, len(vocabulary.labels), pool, stop, report
+            parameters, parts, validation, numbering.rows, vocabulary.label_counts, pool, stop, report
         )  # fmt: skip
         training.initialise(numbering, len(vocabulary.words))
         if earlier is not None:
@@ -515,6 +532,21 @@ def _check_vocabulary(vocabulary: Vocabulary, loaded: list[texts.Text], paramete
         raise ClientError(
             f"no word is seen {parameters.min_count} times or more in channel train: lower min_count, or give more text"
         )
+
+
+def _keep_tree(vocabulary: Vocabulary, earlier: EarlierRows) -> Vocabulary:
+    """The vocabulary with an earlier model's labels in its order and with its counts, which make the labels' tree.
+
+    Raises ClientError for a label that it lacks.
+    """
+    new = [label.decode() for label in vocabulary.labels if label not in earlier.labels]
+    if new:
+        named = ", ".join(new[:3]) + (", …" if len(new) > 3 else "")
+        raise ClientError(
+            f"channel train has labels that the model in channel model lacks ({named}), and loss = hs cannot take new "
+            "ones, since its tree is made of the labels' counts: train anew, or with another loss"
+        )
+    return replace(vocabulary, labels=list(earlier.labels), label_counts=earlier.label_counts)
 
 
 def _tell_lines(channel: str, made: Features, report: Reporter) -> None:
