@@ -18,9 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from supervised_quality import BUCKETS, DEFAULTS, SETS, Silence
-
 from bench.machine import describe
+from bench.supervised_quality import BUCKETS, DEFAULTS, SETS, Silence
 
 CHOSEN = ("sst2", "tweeteval-emoji", "womens-clothing-reviews")
 ASKED = 500  # texts that are timed

@@ -1,6 +1,6 @@
 """Word vectors: nearest words, and files, beside NumPy and (where it is installed) gensim.
 
-    python bench/vectors.py [words=1000000] [dim=100] [rounds=7]
+    python -m bench.vectors [words=1000000] [dim=100] [rounds=7]
 
 Nearest: one query's ten best of all words by cosine, exact, warm; NumPy multiplies all rows of norm 1 with the query
 and picks with argpartition. Files: seconds to write (on disk at the end) and to read vectors.txt of a tenth of the
@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import describe
+
+from bench.machine import describe
 
 BEST = 10
 

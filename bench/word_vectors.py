@@ -11,8 +11,9 @@ Spearman's correlation on WordSimilarity-353, MEN and SimLex-999, and the share 
 30,000 commonest words.
 The text and the sets lie in WILDSAGE_DATA, or in ../shared/data beside the checkout.
 
-Two things are not equal, and are the peers' own: fastText draws negatives from the square root of counts, gensim and we
-from counts^0.75; and gensim leaves "</s>", the end of a line, out.
+Three things are not equal, and are the peers' own: fastText draws negatives from the square root of counts, gensim and we
+from counts^0.75; the package's fastText takes no seed, so its rounds on one thread are alike; and gensim leaves "</s>",
+the end of a line, out.
 """
 
 from __future__ import annotations

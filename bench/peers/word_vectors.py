@@ -83,7 +83,7 @@ def fasttext(text: Path, settings: dict[str, Any], times: dict[str, float]) -> T
     with clock(times, "train"):
         model = fasttext.train_unsupervised(
             str(text), model=settings["mode"], dim=settings["dim"], ws=5, neg=5, minCount=5, t=1e-4,
-            epoch=settings["epochs"], lr=settings["rate"], thread=settings["threads"], seed=settings["seed"],
+            epoch=settings["epochs"], lr=settings["rate"], thread=settings["threads"],
             minn=3 if settings["subwords"] else 0, maxn=6 if settings["subwords"] else 0, verbose=0,
         )  # fmt: skip
     words = model.get_words(on_unicode_error="replace")

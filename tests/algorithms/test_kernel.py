@@ -90,6 +90,27 @@ def test_a_home_that_cannot_be_written_falls_back(tmp_path: Path) -> None:
     assert (value, folder) == (2.0, "None")
 
 
+def test_a_folder_is_private_if_all_above_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    above = tmp_path.resolve() / "above"
+    folder = above / "kernels"
+    folder.mkdir(parents=True)
+    folder.chmod(0o700)
+    above.chmod(0o755)
+    assert kernel.is_private(folder)
+    above.chmod(0o777)  # anybody could move the folder away and put one of theirs in its place
+    assert not kernel.is_private(folder)
+    above.chmod(0o1777)  # as /tmp: but not what is another's
+    assert kernel.is_private(folder)
+    folder.chmod(0o1777)
+    assert not kernel.is_private(folder)
+    folder.chmod(0o700)
+    if os.getuid() == 0:
+        os.chown(above, 12345, -1)
+    else:
+        monkeypatch.setattr(kernel.os, "getuid", lambda: 12345)
+    assert not kernel.is_private(folder)
+
+
 def test_old_versions_are_forgotten(tmp_path: Path) -> None:
     for age in range(20):
         folder = tmp_path / f"version{age}"
@@ -118,3 +139,18 @@ def test_the_key_depends_on_the_processor(name: str, monkeypatch: pytest.MonkeyP
     kernel._key.cache_clear()
     assert kernel._key(file.parent.parent, file) != before
     kernel._key.cache_clear()
+
+
+@pytest.mark.parametrize(("name", "value"), [("NUMBA_DISABLE_JIT", "1"), ("NUMBA_NUM_THREADS", "0")])
+def test_variables_with_which_no_kernel_can_run_are_named(name: str, value: str) -> None:
+    code = """
+from wildsage.contract.errors import ClientError
+try:
+    import wildsage.algorithms.kernel
+except ClientError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, name: value}, capture_output=True, text=True, check=True
+    )
+    assert "NUMBA_" in done.stdout

@@ -71,6 +71,10 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         write_json(path, float("nan"))
     write_atomically(path, "new \udcff")
     assert path.read_text() == "new \\udcff"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_atomically(path, "never", durable=True)
     assert [entry.name for entry in tmp_path.iterdir()] == ["file.json"]
 
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,9 +20,10 @@ import pytest
 from tests.engines.conftest import kill_supervisor, python
 from tests.waiting import until
 from wildsage.contract.errors import ClientError
-from wildsage.engines import processes, run_folder
+from wildsage.engines import local, processes, run_folder
 from wildsage.engines.base import Cause, Ending, Phase, Specification
 from wildsage.engines.local import LocalEngine, last_log_lines, read_specification
+from wildsage.engines.supervisor import WAKE_SIGNAL
 
 Specify = Callable[..., Specification]
 
@@ -338,6 +340,29 @@ def test_the_time_limit(engine: LocalEngine, specify: Specify) -> None:
     specification = specify(WAITS, max_runtime_s=0.2)
     engine.start(specification)
     assert engine.wait(specification.folder).ending == Ending(Cause.MAX_RUNTIME, signal=signal.SIGTERM)
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_run_whose_folder_was_removed_ends_and_writes_nothing(
+    engine: LocalEngine, specify: Specify, anew: bool
+) -> None:
+    specification = specify(WAITS, finish="finish")
+    folder = specification.folder
+    engine.start(specification)
+    until(lambda: is_up(folder))
+    record = run_folder.read_record(folder)
+    assert record is not None
+    assert record.command_pid is not None
+    shutil.rmtree(folder)
+    if anew:
+        engine.start(specification)
+        os.kill(record.pid, WAKE_SIGNAL)  # it would look by itself, too
+    until(lambda: not runs(record.command_pid) and not runs(record.pid))
+    if anew:
+        engine.stop(folder, wait_s=20)
+        assert engine.state(folder).ending == Ending(Cause.STOPPED, signal=signal.SIGTERM)
+    else:
+        assert not folder.exists()
 
 
 def test_a_time_limit_beyond_what_the_system_can_sleep(engine: LocalEngine, specify: Specify) -> None:
@@ -686,3 +711,15 @@ def _small_control_group(name: str, limit_bytes: int) -> Path:
                 continue
             return group
     pytest.skip("no control group with a memory limit can be made here")
+
+
+def test_a_forked_child_can_wait_although_its_parent_was_about_to(tmp_path: Path) -> None:
+    with local._waiting_guard:
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.alarm(60)
+                os._exit(0 if local._freed(tmp_path).wait(30) else 2)
+            finally:
+                os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -64,14 +64,17 @@ def test_specifications_come_back_as_they_were() -> None:
     assert run_folder.specification_from_json(run_folder.specification_to_json(plain)) == plain
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    run_folder.write_text(path, "first", durable=True)
-    path.unlink()
+def test_a_state_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    path = tmp_path / run_folder.STATE
     path.mkdir()
-    with pytest.raises(InternalServerError, match="file cannot be written"):
-        run_folder.write_text(path, "second")
+    with pytest.raises(InternalServerError, match=r"state\.json cannot be written"):
+        run_folder.write_record(tmp_path, Record("token", 1, "identity"))
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_only_the_owner_may_read_a_specification(tmp_path: Path) -> None:
+    run_folder.write_specification(tmp_path, Specification("name", tmp_path, ("a",), {"SECRET": "x"}))
+    assert (tmp_path / run_folder.SPECIFICATION).stat().st_mode & 0o777 == 0o600
 
 
 @given(lines=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r"))), count=st.integers(0, 9))

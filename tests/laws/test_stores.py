@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -10,17 +11,17 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, delete, inspect, text
 
-from wildsage.contract.errors import AlgorithmError, ClientError
+from wildsage.contract.errors import AlgorithmError, ClientError, InternalServerError
 from wildsage.platform.names import Kind
-from wildsage.platform.records import SCHEMA, Record, metadata
+from wildsage.platform.records import SCHEMA, Record, metadata, resources
 from wildsage.platform.states import Status
 from wildsage.platform.store import NameTakenError, Query, Store
 
@@ -45,6 +46,14 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
             connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
         engine.dispose()
     found = Store(tmp_path, url)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """One SQLite store for tests of many examples."""
+    found = Store(tmp_path_factory.mktemp("shared"))
     yield found
     found.close()
 
@@ -190,6 +199,7 @@ RECORDS = st.dictionaries(NAMES, st.tuples(st.integers(0, 3), st.sampled_from(li
     after=st.none() | st.integers(-1, 3),
 )
 def test_pages_together_are_the_whole_list_in_order(
+    shared: Store,
     entries: dict[str, tuple[int, Status]],
     limit: int,
     descending: bool,
@@ -198,29 +208,28 @@ def test_pages_together_are_the_whole_list_in_order(
     status: str | None,
     after: int | None,
 ) -> None:
-    with TemporaryDirectory() as folder:
-        store = Store(Path(folder))
-        records = [record(name, float(at), state) for name, (at, state) in entries.items()]
-        for entry in records:
-            store.insert(entry)
-        query = Query(
-            Kind.TRAINING_JOB,
-            name_contains=contains,
-            status=status,
-            created_after=None if after is None else float(after),
-            sort_by=sort_by,
-            descending=descending,
-            limit=limit,
-        )
-        found: list[Record] = []
-        token = None
-        while True:
-            page, token = store.page(replace(query, token=token))
-            assert len(page) == limit or token is None
-            found += page
-            if token is None:
-                break
-        store.close()
+    with shared._opened().begin() as connection:
+        connection.execute(delete(resources))
+    records = [record(name, float(at), state) for name, (at, state) in entries.items()]
+    for entry in records:
+        shared.insert(entry)
+    query = Query(
+        Kind.TRAINING_JOB,
+        name_contains=contains,
+        status=status,
+        created_after=None if after is None else float(after),
+        sort_by=sort_by,
+        descending=descending,
+        limit=limit,
+    )
+    found: list[Record] = []
+    token = None
+    while True:
+        page, token = shared.page(replace(query, token=token))
+        assert len(page) == limit or token is None
+        found += page
+        if token is None:
+            break
     keys = {
         "Name": lambda r: r.name,
         "CreationTime": lambda r: r.created_at,
@@ -252,21 +261,20 @@ def test_records_that_come_and_go_between_pages_hide_and_repeat_none(tmp_path: P
 
 
 @given(token=st.text(max_size=30))
-def test_a_token_that_is_none_is_refused(token: str) -> None:
-    with TemporaryDirectory() as folder:
-        store = Store(Path(folder))
-        with pytest.raises(ClientError, match="NextToken"):
-            store.page(Query(Kind.MODEL, token=token))
-        store.close()
+def test_a_token_that_is_none_is_refused(shared: Store, token: str) -> None:
+    with pytest.raises(ClientError, match="NextToken"):
+        shared.page(Query(Kind.MODEL, token=token))
 
 
 def test_the_first_database_made_by_several_processes_at_once(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from wildsage.platform.store import *\n"
-        "from tests.laws.test_stores import record\n"
-        "s = Store(Path(sys.argv[1])); s.insert(record(sys.argv[2]))\n"
+        "import sys; from pathlib import Path\n"
+        "from wildsage.platform.store import Kind, Record, Status, Store\n"
+        "name, done = sys.argv[2], Status.COMPLETED\n"
+        "fields = {'arn': name, 'id': name, 'home': '/', 'created_at': 1.0, 'modified_at': 1.0, 'request': {}}\n"
+        "Store(Path(sys.argv[1])).insert(Record(Kind.TRAINING_JOB, name, status=done, **fields))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-c", program, str(tmp_path / "new" / "home")]
     processes = [
         subprocess.Popen([*command, f"r{n}"], env=environment, stderr=subprocess.PIPE, text=True) for n in range(4)
@@ -279,18 +287,21 @@ def test_the_first_database_made_by_several_processes_at_once(tmp_path: Path) ->
     store.close()
 
 
-def test_a_forked_child_does_not_use_its_parents_connections(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_a_forked_child_uses_and_closes_connections_of_its_own(store: Store) -> None:
     store.insert(record("parent"))
-    child = os.fork()
-    if child == 0:
-        try:
-            store.insert(record("child"))
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
+    with store._opened().connect() as connection, store._guard:  # at the worst moment: a thread is about to connect
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.alarm(60)
+                store.insert(record("child"))
+                store.close()
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert connection.execute(text("SELECT 1")).scalar() == 1
     assert sorted(store.names(Kind.TRAINING_JOB)) == ["child", "parent"]
-    store.close()
 
 
 def test_sqlite_is_in_wal_mode_and_a_power_cut_of_the_creator_is_no_harm(tmp_path: Path) -> None:
@@ -360,3 +371,10 @@ def test_a_database_whose_driver_is_missing_names_the_package(tmp_path: Path) ->
     with pytest.raises(ClientError, match=r"needs the package \w+: pip install") as refused:
         Store(tmp_path, "mssql+pymssql://me:secret@127.0.0.1/x").names(Kind.MODEL)
     assert "secret" not in str(refused.value)
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wildsage.db").write_bytes(b"no database" * 100)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=4096))
+    with pytest.raises(InternalServerError, match=r"file is not a database; the disk of .* is full"):
+        Store(tmp_path).names(Kind.MODEL)

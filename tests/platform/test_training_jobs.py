@@ -16,8 +16,12 @@ import pytest
 from tests.platform.conftest import CheckedPlatform, train, trained
 from tests.platform.requests import channel, job_request
 from tests.waiting import until
-from wildsage.engines.run_folder import read_record
+from wildsage.engines.base import Cause, Ending
+from wildsage.engines.run_folder import LOG, read_record
 from wildsage.platform.errors import ServiceError
+from wildsage.platform.names import Kind
+from wildsage.platform.runs import Charge, Outcome
+from wildsage.platform.training_jobs import settle
 
 
 def steps(job: dict[str, Any]) -> list[str]:
@@ -309,6 +313,17 @@ def test_metrics_by_regex_and_by_cloudwatch(platform: CheckedPlatform, words: Pa
     points = statistics["Datapoints"]
     assert sum(point["SampleCount"] for point in points) == 3
     assert max(point["Maximum"] for point in points) == 12.0
+
+
+def test_an_infinite_value_is_no_final_value(tmp_path: Path) -> None:
+    (tmp_path / LOG).write_text("loss=0.5\nloss=inf\nrate=inf\n")
+    definitions = [{"Name": name, "Regex": rf"{name}=(\S+)"} for name in ("loss", "rate")]
+    request = {"AlgorithmSpecification": {"MetricDefinitions": definitions}}
+    charge = Charge(Kind.TRAINING_JOB, "job", "arn", "id", tmp_path, "", 0.0, request)
+    outcome = settle(charge, tmp_path, Ending(Cause.EXITED, 1))
+    assert [(metric["MetricName"], metric["Value"]) for metric in outcome.details["final_metrics"]] == [("loss", 0.5)]
+    outcome.write(tmp_path)
+    assert Outcome.read(tmp_path, "id") == outcome
 
 
 def test_a_built_in_brings_its_metric_definitions(platform: CheckedPlatform, words: Path) -> None:

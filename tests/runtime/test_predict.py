@@ -37,8 +37,13 @@ def test_answers_on_stdout(site: Path, tmp_path: Path) -> None:
         (b"", "", 1, "ClientError: the request has no body; text/plain has an instance a line"),
         (b'{"instances": 3}', "", 1, 'ClientError: "instances" is a JSON number; it must be a list'),
         (instances(3), "", 1, "ClientError: instance 0 is not a text"),
-        (instances("one"), "refuse", 1, "ClientError: {folder}/order: not a model at all"),
-        (instances("fault"), "", 2, "AlgorithmError: KeyError: 'a broken model'"),
+        (instances("one"), "refuse", 1, "ClientError: {folder}/order: not a model; at all"),
+        (
+            instances("fault"),
+            "",
+            2,
+            "AlgorithmError: an unexpected error, KeyError: 'a broken model'; its traceback is on the log",
+        ),
     ],
 )
 def test_errors_are_one_line_and_an_exit_code(

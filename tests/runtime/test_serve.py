@@ -101,10 +101,14 @@ def test_a_port_in_use_is_named(tmp_path: Path, site: Path) -> None:
 @pytest.mark.parametrize(
     ("order", "algorithm", "last_line"),
     [
-        ("refuse", "obedient", r"ClientError: .*order: not a model at all"),
-        ("fault", "obedient", r"AlgorithmError: ValueError: a broken loader"),
+        ("refuse", "obedient", r"ClientError: .*order: not a model; at all"),
+        (
+            "fault",
+            "obedient",
+            r"AlgorithmError: an unexpected error, ValueError: a broken loader; its traceback is on the log",
+        ),
         ("crash", "obedient", r"InternalServerError: the process that loads the model ended \(exit code 7\) before .*"),
-        ("refuse", "lonely", r"ClientError: .*order: not a model at all"),
+        ("refuse", "lonely", r"ClientError: .*order: not a model; at all"),
         ("crash", "lonely", r"InternalServerError: workers end \(exit code 7\) before they have loaded the model"),
         ("fine", "obedeint", r"ClientError: .*obedeint.*obedient.*"),
         ("fine", "", r"ClientError: .*holds the model of no algorithm.*"),

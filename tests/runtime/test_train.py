@@ -298,3 +298,11 @@ def test_the_log_shows_that_the_job_runs_before_it_has_ended(packages: Path, bas
     finally:
         process.kill()
         process.communicate()
+
+
+def test_the_log_is_utf_8_in_any_locale(packages: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    code, output = finish(start(packages, lay_out(base, größe="1")))
+    assert code == 1
+    assert "größe is not a hyperparameter" in output
+    assert "Traceback" not in output

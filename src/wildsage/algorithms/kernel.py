@@ -8,11 +8,14 @@ Where none of these folders can be written, a private folder for temporary files
 
 from __future__ import annotations
 
+import grp
 import hashlib
 import logging
 import os
 import pickle
+import pwd
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,8 +25,16 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import llvmlite
-import numba
 from llvmlite import binding
+
+from wildsage.contract.errors import ClientError
+
+try:
+    import numba
+except ValueError as error:  # what its variables say; nothing of ours has run yet
+    raise ClientError(f"Numba cannot start with these variables of the environment (NUMBA_*): {error}") from error
+if numba.config.DISABLE_JIT:
+    raise ClientError("NUMBA_DISABLE_JIT is set in the environment, but kernels must be compiled: unset it")
 from numba import njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
@@ -99,16 +110,43 @@ def cache_folder() -> Path | None:
     places.append((Path(wide) if wide else Path(os.path.expanduser("~")) / ".cache") / "wildsage")
     places.append(Path(tempfile.gettempdir()) / f"wildsage-{os.getuid()}")
     for place in places:
-        folder = place / "kernels"
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            facts = folder.stat()
+            for folder in (place, place / "kernels"):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder = folder.resolve()  # from here on no link can be turned elsewhere
+            if is_private(folder):
+                return folder
         except OSError:
             continue
-        # Compiled code is read back and run: nobody else may have put it there.
-        if facts.st_uid in (0, os.getuid()) and not facts.st_mode & 0o002:
-            return folder
     return None
+
+
+def is_private(folder: Path) -> bool:
+    """Whether no other user but root can put a file into a folder, or another folder in its place.
+
+    Compiled code is read back by pickle, and run. folder: without links. A folder above it may be open to all if it is
+    sticky, as /tmp is: then only the owner of what is in it can move that away.
+    """
+    trusted = (0, os.getuid())
+    for place in (folder, *folder.parents):
+        facts = place.stat()
+        # Inside a user namespace the root folder may seem to be nobody's.
+        if facts.st_uid not in trusted and place != place.parent:
+            return False
+        if _others_write(facts) and (place == folder or not facts.st_mode & stat.S_ISVTX):
+            return False
+    return True
+
+
+def _others_write(facts: os.stat_result) -> bool:
+    if facts.st_mode & stat.S_IWOTH:
+        return True
+    if not facts.st_mode & stat.S_IWGRP:
+        return False
+    try:  # where each user has a group of the same name, the umask often lets that write
+        return grp.getgrgid(facts.st_gid).gr_name != pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return True
 
 
 @lru_cache(maxsize=64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -13,26 +14,43 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def write_atomically(path: Path, data: str | bytes) -> None:
+def write_atomically(path: Path, data: str | bytes, *, durable: bool = False, mode: int = 0o666) -> None:
     """Write a file under a temporary name beside it, then rename: a reader sees the old file or the new one.
 
     Text is written as UTF-8; a lone surrogate, which UTF-8 cannot hold, becomes its escape.
+    durable: on the disk before the rename, so that a power cut too leaves the old file or the new one. mode: of the
+    file, less the process's mask.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     raw = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
     # The thread's id too: two threads of one process may write the same file.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        temporary.write_bytes(raw)
+        with open(_created(temporary, mode), "wb") as file:
+            file.write(raw)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        # Quietly: where even this fails, the first error is the one to tell.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as strict JSON (no NaN), whole or not at all."""
-    write_atomically(path, json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+def _created(path: Path, mode: int) -> int:
+    """The descriptor of a new file, in a folder that is made if it is not there."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    try:
+        return os.open(path, flags, mode)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, mode)
+
+
+def write_json(path: Path, value: Any, *, durable: bool = False, mode: int = 0o666) -> None:
+    """Write a value as strict JSON (no NaN), whole or not at all. durable, mode: as in write_atomically."""
+    write_atomically(path, json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n", durable=durable, mode=mode)
 
 
 def parse_json(text: str | bytes, *, file: str | Path | None = None) -> Any:

@@ -27,7 +27,16 @@ CHUNK_BYTES = 1 << 16
 
 _waiting: dict[str, threading.Event] = {}  # folder to "its lock became free"; one waiting thread a folder
 _waiting_guard = threading.Lock()
-os.register_at_fork(after_in_child=_waiting.clear)  # a fork does not take the threads along
+
+
+def _after_fork() -> None:
+    """A fork does not take the threads along: neither those that wait, nor one that holds the guard."""
+    global _waiting_guard
+    _waiting.clear()
+    _waiting_guard = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class LocalEngine(Engine):

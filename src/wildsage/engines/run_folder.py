@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wildsage.contract.errors import InternalServerError
+from wildsage.contract.files import write_json
 from wildsage.engines.base import Cause, Ending, Phase, Specification, State
 
 LOG, LOCK, STATE, SPECIFICATION = "log", "lock", "state.json", "specification.json"
@@ -63,23 +64,11 @@ class Record:
 # --- files
 
 
-def write_text(path: Path, text: str, *, durable: bool = False, mode: int = 0o644) -> None:
-    """Write beside, then rename. durable: on the disk before the rename, so that a power cut leaves old or new.
-
-    Raises InternalServerError if the disk will not have it.
-    """
-    beside = path.with_name(f"{path.name}.{os.urandom(4).hex()}.new")
+def _write(path: Path, value: Any, *, durable: bool = False, mode: int = 0o644) -> None:
+    """Write JSON, whole or not at all. Raises InternalServerError if the disk will not have it."""
     try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            if durable:
-                file.flush()
-                os.fsync(descriptor)
-        os.replace(beside, path)
+        write_json(path, value, durable=durable, mode=mode)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
         raise InternalServerError(f"{path} cannot be written: {error.strerror}") from error
 
 
@@ -93,7 +82,7 @@ def read_record(folder: Path) -> Record | None:
 
 def write_record(folder: Path, record: Record) -> None:
     """A lost change before the end does no harm (the run then counts as lost anyway), so only the end is durable."""
-    write_text(folder / STATE, json.dumps(asdict(record)), durable=record.phase is Phase.ENDED)
+    _write(folder / STATE, asdict(record), durable=record.phase is Phase.ENDED)
 
 
 def stop_request(folder: Path, token: str) -> Path:
@@ -103,7 +92,7 @@ def stop_request(folder: Path, token: str) -> Path:
 
 def write_specification(folder: Path, specification: Specification) -> None:
     """For the owner's eyes only: the environment may hold secrets."""
-    write_text(folder / SPECIFICATION, json.dumps(specification_to_json(specification)), mode=0o600)
+    _write(folder / SPECIFICATION, specification_to_json(specification), mode=0o600)
 
 
 def specification_to_json(specification: Specification) -> dict[str, Any]:
@@ -173,6 +162,16 @@ def acquire(folder: Path) -> int | None:
         else:
             os.register_at_fork(after_in_child=lambda: os.close(descriptor))
             return descriptor
+
+
+def is_mine(folder: Path, descriptor: int) -> bool:
+    """Whether the lock that acquire() took is still the folder's: not if it was removed, or made anew for another."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(folder / LOCK))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # a disk that does not answer now is no removed folder
+        return True
 
 
 @contextlib.contextmanager

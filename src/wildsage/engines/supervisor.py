@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import math
 import os
 import select
 import signal
@@ -27,6 +28,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from wildsage.contract.errors import ClientError, InternalServerError, WildsageError
+from wildsage.contract.failure import failure_text
 from wildsage.engines import processes, run_folder
 from wildsage.engines.base import Cause, Ending, Phase, Specification
 from wildsage.engines.run_folder import Record
@@ -35,6 +37,7 @@ RESTART_DELAYS_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 HEALTHY_S = 60.0  # a command that ran this long starts again from the first delay
 QUICK_S = 5.0  # one that ended sooner than this failed quickly
 QUICK_FAILURES = 5  # so many in a row and the server is given up
+LOOK_S = 5.0  # between two looks whether the folder is still there; one costs microseconds
 LONGEST_SLEEP_S = 86_400.0
 COURTESY_S = 1.0  # for what a command leaves behind when it ends by itself: SIGTERM, then this long until SIGKILL
 BACKLOG = 4096  # connections that wait while a server is started again; the kernel caps it (net.core.somaxconn)
@@ -47,11 +50,9 @@ class _Interrupted(BaseException):
 
 def describe(error: BaseException) -> str:
     """An error in one line, with the class name that says who can fix it in front, as FailureReason has it."""
-    family = next(
-        (cls.__name__ for cls in type(error).__mro__ if cls.__base__ is WildsageError), InternalServerError.__name__
-    )
-    text = str(error) if isinstance(error, WildsageError) else f"{type(error).__name__}: {error}"
-    return f"{family}: {text}"
+    # What a hook did not mean to raise is this program's fault, not the algorithm's.
+    known = isinstance(error, WildsageError)
+    return failure_text(error if known else InternalServerError(f"{type(error).__name__}: {error}"))
 
 
 def _load(hook: str) -> Callable[..., object]:
@@ -97,7 +98,12 @@ class Supervisor:
             return Cause.STOPPED, ""
         if self._told_to_end:
             return Cause.LOST, f"the supervisor got {self._told_to_end}, as when the machine goes down"
+        if not self._has_folder():
+            return Cause.LOST, "its folder was removed"
         return None
+
+    def _has_folder(self) -> bool:
+        return run_folder.is_mine(self.folder, self._lock)
 
     def _sleep(self, timeout_s: float | None) -> None:
         """Sleep until a signal or for timeout_s, or a day: whoever calls looks again, and select() has a limit."""
@@ -115,8 +121,10 @@ class Supervisor:
 
         Raises ClientError if the folder has a live run or the address is taken.
         """
-        if run_folder.acquire(self.folder) is None:
+        lock = run_folder.acquire(self.folder)
+        if lock is None:
             raise ClientError(f"{self.folder} already has a run that lives; stop it first, or take another folder")
+        self._lock = lock
         earlier = run_folder.read_record(self.folder)
         if earlier is not None and earlier.phase is not Phase.ENDED:
             end_lost(earlier)
@@ -148,6 +156,8 @@ class Supervisor:
         ending = self._prepare() or (self._serve() if self.specification.restart else self._live())
         if self.listener is not None:
             self.listener.close()
+        if not self._has_folder():  # what is there now under its name may be another run's
+            return
         self._move(Phase.FINISHING, ending=ending)
         ending = self._finish(ending)
         self._move(Phase.ENDED, ending=ending, ended_at=time.time())
@@ -224,11 +234,12 @@ class Supervisor:
         warned: set[int] = set()
         began = time.monotonic()
         limit = self.specification.max_runtime_s
+        limit_at = math.inf if limit is None else began + limit
         while (code := _exit_code(command)) is None:
             now = time.monotonic()
             if sent is None:
                 sent = self._asked_to_end()
-                if sent is None and limit is not None and now - began >= limit:
+                if sent is None and now >= limit_at:
                     sent = (Cause.MAX_RUNTIME, "")
                 if sent is not None:
                     kill_at = now + self.specification.grace_s
@@ -240,7 +251,7 @@ class Supervisor:
                     os.killpg(command, signal.SIGKILL)
                 wake_at = None
             else:
-                wake_at = kill_at if sent is not None or limit is None else began + limit
+                wake_at = kill_at if sent is not None else min(now + LOOK_S, limit_at)
             processes.reap_orphans(command)
             self._sleep(wake_at - time.monotonic() if wake_at is not None else None)
         if kill_at is not None:  # what a shell that left at SIGTERM had started may use the rest of the grace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import Any
 
@@ -38,7 +39,7 @@ class CloudWatch:
         start, end = request["StartTime"].timestamp(), request["EndTime"].timestamp()
         values: dict[float, list[float]] = defaultdict(list)
         for record in records:
-            if record.name == name and record.value == record.value and start <= record.timestamp < end:
+            if record.name == name and math.isfinite(record.value) and start <= record.timestamp < end:
                 values[record.timestamp // period * period].append(record.value)
         wanted = request.get("Statistics", ["Average"])
         for at in sorted(values):

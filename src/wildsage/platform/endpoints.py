@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from wildsage.platform.models import Models
 from wildsage.platform.names import Kind
 from wildsage.platform.records import Record
 from wildsage.platform.runs import Charge
+from wildsage.platform.servers import answers
 from wildsage.platform.states import Status
 
 HOST = "127.0.0.1"
@@ -28,7 +28,6 @@ WORKERS_VARIABLE = "SAGEMAKER_MODEL_SERVER_WORKERS"
 DEFAULT_STARTUP_S = 240  # what the service gives a container until its first good /ping
 GRACE_S = 30.0
 MOST_RESTARTS = 2  # a server that ended so often before it was in service is given up: it would go on so
-PING_TIMEOUT_S = 0.2
 _DELETE_WAIT_S = 5.0
 _LOCK_WAIT_S = 10.0
 _LEFTOVER_WAIT_S = GRACE_S + 5
@@ -328,16 +327,6 @@ def serve_command(algorithm: str | None, model: Path, workers: int | None = None
     command = [sys.executable, "-m", "wildsage.runtime.serve", "--model", str(model)]
     command += [] if algorithm is None else ["--algorithm", algorithm]
     return (*command, *([] if workers is None else ["--workers", str(workers)]))
-
-
-def answers(address: tuple[str, int], timeout_s: float = PING_TIMEOUT_S) -> bool:
-    """Whether the server at `address` answers /ping with 200. One that is still loading has the time-out to say so."""
-    with closing(http.client.HTTPConnection(*address, timeout=timeout_s)) as connection:
-        try:
-            connection.request("GET", "/ping")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
 
 
 def _workers(variant: Mapping[str, Any], environment: Mapping[str, str]) -> int:

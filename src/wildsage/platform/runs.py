@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from wildsage.contract.errors import InternalServerError
 from wildsage.contract.failure import FAILURE_LIMIT, PREFIXES
+from wildsage.contract.files import write_json
 from wildsage.engines.base import Cause, Ending
 from wildsage.platform.names import FOLDERS, Kind
 
@@ -58,7 +59,7 @@ class Charge:
     def write(self, folder: Path) -> None:
         values = {**self.__dict__, "kind": self.kind.value, "home": str(self.home)}
         # A database URL and an environment may hold passwords.
-        _write_json(folder / CHARGE, values, mode=0o600)
+        write_json(folder / CHARGE, values, durable=True, mode=0o600)
 
     @classmethod
     def read(cls, folder: Path) -> Charge:
@@ -82,7 +83,7 @@ class Outcome:
     details: dict[str, Any] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
-        _write_json(folder / OUTCOME, asdict(self))
+        write_json(folder / OUTCOME, asdict(self), durable=True)
 
     @classmethod
     def read(cls, folder: Path, id_: str) -> Outcome | None:
@@ -122,11 +123,11 @@ def read_marks(folder: Path) -> list[Mark]:
 
 def mark(folder: Path, secondary: str) -> None:
     """Note that the run has reached a step."""
-    _write_json(folder / MARKS, [*read_marks(folder), (secondary, time.time())])
+    write_json(folder / MARKS, [*read_marks(folder), (secondary, time.time())], durable=True)
 
 
 def write_ending(folder: Path, ending: Ending) -> None:
-    _write_json(folder / ENDING, asdict(ending))
+    write_json(folder / ENDING, asdict(ending), durable=True)
 
 
 def known_ending(folder: Path, seen: Ending) -> Ending:
@@ -199,17 +200,6 @@ def prefixed(text: str, prefix: str) -> str:
 
 def shortened(text: str) -> str:
     return text if len(text) <= FAILURE_LIMIT else text[: FAILURE_LIMIT - 1] + "…"
-
-
-def _write_json(path: Path, value: Any, mode: int = 0o644) -> None:
-    """Beside, then renamed; on the disk before the rename, so that a power cut leaves the old file or the new one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(value, file, default=str)
-        file.flush()
-        os.fsync(descriptor)
-    beside.replace(path)
 
 
 def _read_json(path: Path) -> Any:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
-import queue
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +14,7 @@ from wildsage.platform.endpoints import Endpoints
 from wildsage.platform.errors import ServiceError
 from wildsage.platform.names import ACCOUNT, Kind
 from wildsage.platform.records import Record
+from wildsage.platform.servers import Address, Answer, Connections
 from wildsage.platform.states import Status
 
 OPERATION = "InvokeEndpoint"
@@ -28,7 +27,6 @@ _HEADERS = {
     "CustomAttributes": "X-Amzn-SageMaker-Custom-Attributes",
     "InferenceId": "X-Amzn-SageMaker-Inference-Id",
 }
-Address = tuple[str, int]
 
 
 class Body(io.BytesIO):
@@ -44,14 +42,11 @@ class Runtime:
 
     def __init__(self, context: Context, endpoints: Endpoints) -> None:
         self._context, self._endpoints = context, endpoints
-        self._idle: dict[Address, queue.SimpleQueue[http.client.HTTPConnection]] = defaultdict(queue.SimpleQueue)
+        self._connections = Connections()
         self._known: dict[str, tuple[Address, str]] = {}  # by endpoint name: address and variant
 
     def close(self) -> None:
-        for connections in self._idle.values():
-            while not connections.empty():
-                connections.get().close()
-        self._idle.clear()
+        self._connections.close()
         self._known.clear()
 
     def invoke_endpoint(self, **request: Any) -> dict[str, Any]:
@@ -78,31 +73,28 @@ class Runtime:
             raise ServiceError("ServiceUnavailable", f"{name} does not answer", operation=OPERATION, status=503)
         return self._response(name, known[1] if known else "", request.get("TargetVariant"), answer)
 
-    def _response(
-        self, name: str, variant: str, wanted: str | None, answer: tuple[http.client.HTTPResponse, bytes]
-    ) -> dict[str, Any]:
+    def _response(self, name: str, variant: str, wanted: str | None, answer: Answer) -> dict[str, Any]:
         if wanted is not None and wanted != variant:
             text = f'TargetVariant = "{wanted}" is not allowed: {name} has {variant}'
             raise ServiceError("ValidationError", text, operation=OPERATION)
-        response, content = answer
-        if response.status >= 300:
-            said = content.decode("utf-8", "replace")
-            side = "client" if response.status < 500 else "server"
+        if answer.status >= 300:
+            said = answer.body.decode("utf-8", "replace")
+            side = "client" if answer.status < 500 else "server"
             raise ServiceError(
                 "ModelError",
-                f'Received {side} error ({response.status}) from {variant} with message "{said}".',
+                f'Received {side} error ({answer.status}) from {variant} with message "{said}".',
                 operation=OPERATION,
                 status=424,
-                OriginalStatusCode=response.status,
+                OriginalStatusCode=answer.status,
                 OriginalMessage=said,
                 LogStreamArn=f"arn:aws:logs:{self._context.region}:{ACCOUNT}:log-group:/aws/sagemaker/Endpoints/{name}",
             )
         found = {
-            "Body": Body(content),
-            "ContentType": response.getheader("Content-Type") or "application/octet-stream",
+            "Body": Body(answer.body),
+            "ContentType": answer.headers.get("Content-Type") or "application/octet-stream",
             "InvokedProductionVariant": variant,
         }
-        attributes = response.getheader("X-Amzn-SageMaker-Custom-Attributes")
+        attributes = answer.headers.get("X-Amzn-SageMaker-Custom-Attributes")
         return found if attributes is None else {**found, "CustomAttributes": attributes}
 
     def _look_up(self, name: str) -> tuple[Address, str]:
@@ -130,34 +122,17 @@ class Runtime:
             raise ServiceError("ValidationError", text, operation=OPERATION)
         return looked
 
-    def _post(
-        self, address: Address, body: bytes, headers: dict[str, str]
-    ) -> tuple[http.client.HTTPResponse, bytes] | None:
-        """The answer; None if nothing listens there. A connection that was closed while it was idle is opened anew."""
-        connections = self._idle[address]
-        while True:
-            try:
-                connection, fresh = connections.get_nowait(), False
-            except queue.Empty:
-                connection, fresh = http.client.HTTPConnection(*address, timeout=TIMEOUT_S), True
-            try:
-                connection.request("POST", "/invocations", body, headers)
-                response = connection.getresponse()
-                content = response.read()
-            except TimeoutError as error:
-                connection.close()
-                text = f"the model did not answer within {TIMEOUT_S:g} s"
-                raise ServiceError("ModelError", text, operation=OPERATION, status=424) from error
-            except (OSError, http.client.HTTPException):
-                connection.close()
-                if fresh:
-                    return None
-                continue
-            if response.will_close:
-                connection.close()
-            else:
-                connections.put(connection)
-            return response, content
+    def _post(self, address: Address, body: bytes, headers: dict[str, str]) -> Answer | None:
+        """The answer; None if nothing listens there."""
+        try:
+            return self._connections.exchange(
+                address, "POST", "/invocations", body=body, headers=headers, timeout_s=TIMEOUT_S
+            )
+        except TimeoutError as error:
+            text = f"the model did not answer within {TIMEOUT_S:g} s"
+            raise ServiceError("ModelError", text, operation=OPERATION, status=424) from error
+        except (OSError, http.client.HTTPException):
+            return None
 
 
 def endpoint_url(endpoints: Endpoints, name: str) -> str:

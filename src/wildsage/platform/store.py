@@ -10,13 +10,15 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Row, and_, create_engine, delete, event, func, insert, or_, select, text, update
 from sqlalchemy.engine import Engine, make_url
@@ -29,6 +31,7 @@ from wildsage.platform.records import SCHEMA, Record, metadata, resources, tags
 from wildsage.platform.states import SETTLED, Status, check_step
 
 _BUSY_S = 30
+_LEAST_FREE_BYTES = 1 << 20
 _CREATION_LOCK = 0x57494C44  # any number that all of us agree on
 _SORT_COLUMNS = {
     "Name": resources.c.name,
@@ -67,13 +70,25 @@ class Query:
 class Store:
     """The records of one database. Safe to use from several threads, and in a forked child."""
 
+    _all: ClassVar[WeakSet[Store]] = WeakSet()
+
     def __init__(self, home: Path, url: str | None = None) -> None:
         """home: where wildsage.db is, unless `url` (SQLAlchemy's form) names another database."""
         self._home = home
         self.url = url or f"sqlite:///{home / 'wildsage.db'}"
         self._engine: Engine | None = None
-        self._process = os.getpid()
         self._guard = threading.Lock()
+        self._all.add(self)
+
+    @classmethod
+    def _after_fork(cls) -> None:
+        """In a forked child, before anything else: let go of what is the parent's."""
+        for store in cls._all:
+            store._guard = threading.Lock()  # a thread that did not come along may hold the old one
+            if store._engine is not None:
+                # The child must not talk on its parent's connections, nor close them.
+                store._engine.dispose(close=False)
+                store._engine = None
 
     def close(self) -> None:
         """Close the connections; the store opens them again when it is used again."""
@@ -211,18 +226,20 @@ class Store:
         except IntegrityError:
             raise
         except DBAPIError as error:
-            raise InternalServerError(f"{_plain(self.url)}: {error.orig}") from error
+            raise InternalServerError(f"{_plain(self.url)}: {error.orig}{self._hint()}") from error
         except sqlite3.Error as error:  # of a statement that SQLAlchemy did not run
-            raise InternalServerError(f"{_plain(self.url)}: {error}") from error
+            raise InternalServerError(f"{_plain(self.url)}: {error}{self._hint()}") from error
+
+    def _hint(self) -> str:
+        """What SQLite does not say: on a full disk even reading ends in "disk I/O error"."""
+        with suppress(OSError):
+            if make_url(self.url).database and shutil.disk_usage(self._home).free < _LEAST_FREE_BYTES:
+                return f"; the disk of {self._home} is full, free some space on it"
+        return ""
 
     def _opened(self) -> Engine:
         with self._guard:
-            if self._engine is not None and self._process != os.getpid():
-                # A forked child must not talk on its parent's connections, nor close them.
-                self._engine.dispose(close=False)
-                self._engine = None
             if self._engine is None:
-                self._process = os.getpid()
                 engine = _engine(self.url)
                 try:
                     _ready(engine, self._home, self.url)
@@ -237,6 +254,9 @@ class Store:
                     raise
                 self._engine = engine
             return self._engine
+
+
+os.register_at_fork(after_in_child=Store._after_fork)
 
 
 def _named(kind: Kind, name: str) -> Any:

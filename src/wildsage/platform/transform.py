@@ -13,7 +13,6 @@ import itertools
 import json
 import logging
 import os
-import queue
 import signal
 import socket
 import subprocess
@@ -30,13 +29,15 @@ from typing import IO, Any, NoReturn, cast
 from wildsage.contract.errors import ClientError, DataError, InternalServerError, WildsageError
 from wildsage.contract.failure import EXIT_FAILURE, EXIT_OK, failure_text, write_failure
 from wildsage.platform import artifacts, places, runs
-from wildsage.platform.endpoints import DEFAULT_STARTUP_S, HOST, answers, serve_command
+from wildsage.platform.endpoints import DEFAULT_STARTUP_S, HOST, serve_command
 from wildsage.platform.filters import Filters
+from wildsage.platform.servers import Connections, answers
 
 FAILURE = "failure"
 DEFAULT_PAYLOAD_MB = 6
 DEFAULT_TIMEOUT_S = 600
 DEFAULT_RETRIES = 3
+ADVICE_TIMEOUT_S = 5.0
 RECORDIO_MAGIC = 0xCED7230A
 _TRIED_AGAIN = (429, 500, 502, 503, 504)
 _PAUSE_S = 0.05
@@ -145,7 +146,7 @@ class Server:
     def __init__(self, command: tuple[str, ...], environment: Mapping[str, str]) -> None:
         listener = socket.create_server((HOST, 0), backlog=1024)
         self.address: tuple[str, int] = listener.getsockname()[:2]
-        self._connections: queue.SimpleQueue[http.client.HTTPConnection] = queue.SimpleQueue()
+        self._connections = Connections()
         with listener:
             self._process = subprocess.Popen(
                 command,
@@ -166,9 +167,9 @@ class Server:
 
     def advice(self) -> dict[str, Any]:
         """What /execution-parameters says; nothing where the server has none."""
-        status, body = self._exchange("GET", "/execution-parameters", b"", {}, 5.0)
+        answer = self._connections.exchange(self.address, "GET", "/execution-parameters", timeout_s=ADVICE_TIMEOUT_S)
         try:
-            found = json.loads(body) if status == 200 else {}
+            found = json.loads(answer.body) if answer.status == 200 else {}
         except ValueError:
             return {}
         return found if isinstance(found, dict) else {}
@@ -179,7 +180,9 @@ class Server:
         given = {name: value for name, value in headers.items() if value is not None}
         for attempt in itertools.count():
             try:
-                status, body = self._exchange("POST", "/invocations", payload.body, given, plan.timeout_s)
+                status, _, body = self._connections.exchange(
+                    self.address, "POST", "/invocations", body=payload.body, headers=given, timeout_s=plan.timeout_s
+                )
             except (OSError, http.client.HTTPException) as error:
                 status, body = 503, f"{type(error).__name__}: {error}".encode()
             if status < 300:
@@ -192,27 +195,8 @@ class Server:
             time.sleep(_PAUSE_S * 2**attempt)
         raise AssertionError
 
-    def _exchange(
-        self, method: str, path: str, body: bytes, headers: Mapping[str, str], timeout_s: float
-    ) -> tuple[int, bytes]:
-        try:
-            connection = self._connections.get_nowait()
-        except queue.Empty:
-            connection = http.client.HTTPConnection(*self.address, timeout=timeout_s)
-        connection.timeout = timeout_s
-        try:
-            connection.request(method, path, body, dict(headers))
-            response = connection.getresponse()
-            answer = response.read()
-        except BaseException:
-            connection.close()
-            raise
-        self._connections.put(connection)
-        return response.status, answer
-
     def stop(self) -> None:
-        while not self._connections.empty():
-            self._connections.get().close()
+        self._connections.close()
         self._process.terminate()
         try:
             self._process.wait(10)

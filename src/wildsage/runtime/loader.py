@@ -7,9 +7,7 @@ from typing import Any
 
 from wildsage.algorithms import registry
 from wildsage.algorithms.base import Algorithm, Model
-from wildsage.contract.errors import AlgorithmError, ClientError, InternalServerError
-
-FAMILIES = (ClientError, AlgorithmError, InternalServerError)
+from wildsage.contract.errors import ClientError
 
 
 def find(folder: Path, algorithm: str | None) -> type[Algorithm[Any]]:
@@ -24,14 +22,3 @@ def load(algorithm: type[Algorithm[Any]], folder: Path) -> Model:
     model = algorithm.load(folder)
     model.warm_up()
     return model
-
-
-def reason(error: BaseException) -> str:
-    """Why a model could not be loaded, in one line, after the name of the family that says who can fix it."""
-    family = next((kind for kind in FAMILIES if isinstance(error, kind)), None)
-    text = " ".join(str(error).split())
-    if family is not None:
-        return f"{family.__name__}: {text}"
-    if isinstance(error, MemoryError | OSError):
-        return f"InternalServerError: {type(error).__name__}: {text}"
-    return f"AlgorithmError: {type(error).__name__}: {text}"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wildsage.contract.errors import ClientError
+from wildsage.contract.failure import failure_text
 from wildsage.runtime import loader, negotiation
 
 USERS_FAULT, OUR_FAULT = 1, 2
@@ -34,10 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out = answer(options.model, options.algorithm, body, options.content_type, options.accept)
     except Exception as error:  # noqa: BLE001 (the outermost try: an error becomes an exit code)
         if isinstance(error, ClientError):
-            sys.stderr.write(f"{loader.reason(error)}\n")
+            sys.stderr.write(f"{failure_text(error)}\n")
             return USERS_FAULT
         traceback.print_exception(error)
-        sys.stderr.write(f"{loader.reason(error)}\n")
+        sys.stderr.write(f"{failure_text(error)}\n")
         return OUR_FAULT
     sys.stdout.buffer.write(out)
     sys.stdout.buffer.flush()

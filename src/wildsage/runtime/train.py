@@ -16,6 +16,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from wildsage.runtime.log import configure
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
@@ -31,10 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The form of the built-ins' own logs, which tools that read them know.
-LOG_FORMAT = "[%(asctime)s %(levelname)s %(thread)d] %(message)s"
-LOG_TIME = "%m/%d/%Y %H:%M:%S"
-
 # Instance types with a GPU; on a machine that has one, "local" asks for the processor all the same.
 GPU_INSTANCES = ("local_gpu", "ml.p", "ml.g")
 
@@ -44,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m wildsage.runtime.train", description="Run one training job.")
     parser.add_argument("--algorithm", required=True, metavar="NAME", help="an algorithm's name or alias")
     name = parser.parse_args(argv).algorithm
-    start_log()
+    configure(sys.stdout)
     log.info("Starting training of %s", name)
     # A crash in native code leaves at least a traceback.
     faulthandler.enable()
@@ -55,15 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = Event()
     with stop_on_signal(stop):
         return run(name, Layout.from_environment(), stop)
-
-
-def start_log() -> None:
-    """Log to standard output, each line at once."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter(LOG_FORMAT, LOG_TIME))
-    text = os.environ.get("SAGEMAKER_CONTAINER_LOG_LEVEL", "")
-    level = int(text) if text.isdecimal() else logging.INFO
-    logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 def run(name: str, layout: Layout, stop: Event) -> int:
@@ -110,10 +99,10 @@ def train(name: str, layout: Layout, stop: Event) -> None:
     canonical = resolve(name)
     facts = table(canonical) if canonical in names() else None
     hyperparameters, channels = check(algorithm, layout, facts)
-    if stop.is_set() and not any(layout.checkpoints.iterdir()):
+    fresh = not any(layout.checkpoints.iterdir())
+    if stop.is_set() and fresh:
         log.info("Stopped before training began: there is no model")
         return
-    fresh = not any(layout.checkpoints.iterdir())
     if fresh:
         # The metrics of a run that left no checkpoint would be told twice.
         layout.metrics.unlink(missing_ok=True)

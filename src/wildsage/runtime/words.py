@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from wildsage.contract.errors import ClientError
-from wildsage.runtime import loader
+from wildsage.contract.failure import failure_text
 
 USERS_FAULT, OUR_FAULT = 1, 2
 COUNT = 10
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 (the outermost try: an error becomes an exit code)
         if not isinstance(error, ClientError):
             traceback.print_exception(error)
-        sys.stderr.write(f"{loader.reason(error)}\n")
+        sys.stderr.write(f"{failure_text(error)}\n")
         return USERS_FAULT if isinstance(error, ClientError) else OUR_FAULT
     sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
     return 0

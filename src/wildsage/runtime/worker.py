@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from wildsage.contract.errors import ClientError
+from wildsage.contract.failure import failure_text
 from wildsage.runtime import frames, loader, log, negotiation
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not isinstance(error, ClientError):
             traceback.print_exception(error)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # another worker's word ended the front
-            link.sendall(frames.answer(frames.FAILED, b"", loader.reason(error).encode("utf-8", "replace")))
+            link.sendall(frames.answer(frames.FAILED, b"", failure_text(error).encode("utf-8", "replace")))
         return 1
     Worker(model, os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "")).run(link)
     return 0

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wildsage.contract.errors import ClientError
+from wildsage.contract.failure import failure_text
 from wildsage.runtime import log
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 (the front is told, and says it)
         if not isinstance(error, ClientError):
             traceback.print_exception(error)
-        control.sendall(json.dumps({"failed": loader.reason(error)}).encode() + b"\n")
+        control.sendall(json.dumps({"failed": failure_text(error)}).encode() + b"\n")
         return 1
     gc.collect()
     gc.freeze()  # a collection in a worker would write to every object's page and unshare it

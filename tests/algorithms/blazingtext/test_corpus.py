@@ -167,3 +167,21 @@ def test_a_pipe_is_read(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_named(tmp_path: Path, files: dict[str, bytes], reason: str) -> None:
     with pytest.raises(ClientError, match=reason):
         corpus.read(channel(tmp_path, files))
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_byte_order_mark_is_no_part_of_the_first_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mapped: bool
+) -> None:
+    monkeypatch.setattr(corpus, "MAPPED", 1 if mapped else 1 << 20)
+    (tmp_path / "a.txt").write_text("__label__a nice\n__label__b bad\n" * 10, "utf-8-sig")
+    made = corpus.encode(corpus.read(Channel("train", tmp_path)), 1, Event())
+    assert lines_of(made)[0] == [b"__label__a", b"nice", b"</s>"]
+    assert (tmp_path / "a.txt").read_bytes().startswith(b"\xef\xbb\xbf")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_is_named(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.txt").write_bytes("\ufeff__label__a nice\n".encode(encoding))
+    with pytest.raises(DataError, match=r"a\.txt, line 1: the text is UTF-16; save it as UTF-8"):
+        corpus.read(Channel("train", tmp_path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
+from wildsage.algorithms.blazingtext.hyperparameters import LIMITS, BlazingTextHyperparameters
 from wildsage.contract.errors import ClientError
 
 
@@ -76,3 +76,11 @@ def test_what_has_no_effect_is_accepted_with_a_word() -> None:
         "window_size has no effect in mode supervised (it is for batch_skipgram, skipgram, cbow)",
         "patience has no effect without early_stopping",
     ]
+
+
+@pytest.mark.parametrize("name", ["word_ngrams", "vector_dim", "max_char"])
+def test_what_no_model_could_be_loaded_with_is_refused(name: str) -> None:
+    most = LIMITS[name]
+    assert BlazingTextHyperparameters.parse({"mode": "supervised", name: str(most)})
+    with pytest.raises(ClientError, match=rf"{name} = {most + 1} is not allowed: 1 to {most}"):
+        BlazingTextHyperparameters.parse({"mode": "supervised", name: str(most + 1)})

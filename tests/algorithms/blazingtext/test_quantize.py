@@ -196,6 +196,16 @@ def test_lloyd_lowers_the_error_and_leaves_no_centroid_empty() -> None:
     assert np.bincount(codes, minlength=256).min() > 0
 
 
+def test_a_row_far_longer_than_the_others_is_exact() -> None:
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(5000, 8)).astype(np.float32)
+    rows[[7, 70, 700]] *= np.array([[6], [7], [20]], np.float32)
+    with ThreadPoolExecutor(1) as pool:
+        found = quantize_rows(rows, 2, True, 0, pool).decode()
+    for row in (7, 70, 700):
+        assert np.linalg.norm(found[row] - rows[row]) < 0.1 * np.linalg.norm(rows[row])
+
+
 def test_heavy_points_pull_their_centroids() -> None:
     rng = np.random.default_rng(2)
     points = rng.normal(size=(2, 4000)).astype(np.float32)

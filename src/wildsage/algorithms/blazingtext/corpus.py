@@ -7,6 +7,7 @@ src/dictionary.cc, `getLine`). Bytes that are not UTF-8 are words like any other
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import mmap
 import zlib
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from wildsage.contract.channels import Channel
 
 MAPPED = 1 << 20  # files from this size on are mapped, not read
-PART = 1 << 26  # bytes at most that are encoded between two looks at the stop flag, a fraction of a second
+PART = 1 << 24  # bytes at most that are encoded between two looks at the stop flag, a tenth of a second; then they go
 SMALL_PART = 1 << 20  # and at least, where there are threads to share with
 MANIFEST_TYPES = ("application/jsonlines", "application/x-jsonlines", "application/json-lines")
 
@@ -109,13 +110,27 @@ def _open(file: Path) -> Text:
             with file.open("rb") as opened:
                 if opened.read(2) != b"\x1f\x8b":
                     mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)
+                    _take_mark(mapped, file)
                     return Text(file, np.frombuffer(mapped, np.uint8), len(mapped), mapped)
         content = file.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot be read: {error}", file=file) from error
-    return Text.of(file, content)
+    text = Text.of(file, content)
+    _take_mark(text.buffer, file)
+    return text
+
+
+def _take_mark(buffer: Any, file: Path) -> None:
+    """Blank the byte order mark that some editors begin UTF-8 with: it would be part of the first word, a label.
+
+    Raises DataError for UTF-16, in which no word would be found.
+    """
+    if buffer[:3] == codecs.BOM_UTF8:
+        buffer[:3] = b"   "
+    elif buffer[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) and b"\0" in buffer[2:64]:
+        raise DataError("the text is UTF-16; save it as UTF-8", file=file, line=1)
 
 
 class _Example(msgspec.Struct):
@@ -179,12 +194,22 @@ def encode(texts: list[Text], threads: int, stop: Event, *, labelled: bool = Tru
 
     counts, parts, unquoted = WordCounts(), [], 0
     with ThreadPoolExecutor(threads) as pool:
-        for (text, _, _), (words, size, tokens, starts, changed) in zip(
+        for (text, begin, end), (words, size, tokens, starts, changed) in zip(
             pieces, pool.map(encode_piece, pieces), strict=True
         ):
             parts.append(Part(text.file, tokens, starts, counts.add(text.array, words, size)))
             unquoted += changed
+            _forget(text, begin, end)
     return Corpus(parts, counts, total, unquoted)
+
+
+def _forget(text: Text, begin: int, end: int) -> None:
+    """Let go of the memory of a piece of a mapped text; who reads it again reads the file."""
+    if isinstance(text.buffer, mmap.mmap) and hasattr(text.buffer, "madvise"):
+        first = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
+        length = end // mmap.PAGESIZE * mmap.PAGESIZE - first
+        if length > 0:
+            text.buffer.madvise(mmap.MADV_DONTNEED, first, length)
 
 
 def _pieces(text: Text, step: int) -> Iterator[tuple[int, int]]:

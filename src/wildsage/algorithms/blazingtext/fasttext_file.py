@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wildsage.algorithms.blazingtext.kernels.predict import BLOCK, HIERARCHICAL, ONE_VS_ALL, scan_entries
+from wildsage.algorithms.blazingtext.hyperparameters import LIMITS
+from wildsage.algorithms.blazingtext.kernels.predict import HIERARCHICAL, ONE_VS_ALL, scan_entries
 from wildsage.contract.errors import AlgorithmError, DataError, InternalServerError
 
 if TYPE_CHECKING:
@@ -341,13 +342,13 @@ class _Reader:
             settings = replace(settings, minn=0, maxn=0)
         hashes = settings.maxn > 0 or (settings.word_ngrams > 1 and settings.model == SUPERVISED)
         ranges = {
-            "dim": (1, 1 << 24),
-            "word_ngrams": (0, BLOCK),
+            "dim": (1, LIMITS["vector_dim"]),
+            "word_ngrams": (0, LIMITS["word_ngrams"]),
             "loss": (HIERARCHICAL, ONE_VS_ALL),
             "model": (CBOW, SUPERVISED),
             "bucket": (1 if hashes else 0, LARGEST),
             "minn": (0, LARGEST),
-            "maxn": (0, BLOCK),
+            "maxn": (0, LIMITS["max_char"]),
         }
         for place, field in enumerate(fields(FastTextSettings)):
             low, high = ranges.get(field.name, (None, None))

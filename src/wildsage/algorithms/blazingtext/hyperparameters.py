@@ -10,6 +10,8 @@ from wildsage.contract.hyperparameters import Auto, Hyperparameters
 
 WORD_VECTOR_MODES = ("batch_skipgram", "skipgram", "cbow")
 LARGEST = 2**31 - 1
+# What a model's reader takes; the published ranges have no upper end.
+LIMITS = {"word_ngrams": 1024, "max_char": 1024, "vector_dim": 1 << 24}
 # Of each mode, the default first.
 LOSSES = {"supervised": ("softmax", "hs", "ova", "ns")} | dict.fromkeys(WORD_VECTOR_MODES, ("ns", "hs"))
 
@@ -113,6 +115,9 @@ class BlazingTextHyperparameters(Hyperparameters):
             raise ValueError(f"loss = {self.loss} is not allowed in mode {self.mode}: {' or '.join(allowed)}")
         if self.makes_subwords and self.min_char > self.max_char:
             raise ValueError(f"min_char = {self.min_char} is not allowed: max_char, which is {self.max_char}, or less")
+        for name, most in LIMITS.items():
+            if (value := getattr(self, name)) > most:
+                raise ValueError(f"{name} = {value} is not allowed: 1 to {most}, or the model could not be loaded")
         return self
 
     @property

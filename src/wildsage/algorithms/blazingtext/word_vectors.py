@@ -524,6 +524,8 @@ def _train(
     checkpoint = Checkpoint(context.checkpoints / "word_vectors.npz", fingerprint, report)
     training.resume(checkpoint)
     _run(training, checkpoint, clock)
+    training.parts.clear()  # so that the text's memory goes before the rows are copied
+    del stream
     with clock.phase("model"):
         rows = training.rows_out(earlier)
     position = training.position
