@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.algorithms.blazingtext.jobs import Listener, job, reviews
 from tests.algorithms.blazingtext.naive import Naive
-from wildsage.algorithms.blazingtext import supervised, training
+from wildsage.algorithms.blazingtext import epochs, fasttext_file, supervised, training
 from wildsage.algorithms.blazingtext.kernels.random import draw_word
 from wildsage.algorithms.blazingtext.losses import make_loss
 from wildsage.algorithms.blazingtext.supervised import TrainedRows
@@ -24,14 +24,14 @@ from wildsage.contract.errors import ClientError
 def same(a: TrainedRows, b: TrainedRows) -> bool:
     arrays = ("word_rows", "bucket_ids", "bucket_rows", "output")
     return a.vocabulary.words == b.vocabulary.words and all(
-        np.array_equal(getattr(a, name), getattr(b, name)) for name in arrays
+        np.array_equal(fasttext_file.dense(getattr(a, name)), fasttext_file.dense(getattr(b, name))) for name in arrays
     )
 
 
 def table_of(rows: TrainedRows, buckets: int) -> np.ndarray:
     """One row a feature, words first."""
     dense = np.zeros((buckets, rows.word_rows.shape[1]))
-    dense[rows.bucket_ids] = rows.bucket_rows
+    dense[rows.bucket_ids] = fasttext_file.dense(rows.bucket_rows)
     return np.vstack([rows.word_rows, dense])
 
 
@@ -69,7 +69,7 @@ def test_rows_are_those_of_the_slow_truth(
     data = data + b"__label__a\n\nno label\n__label__b twice twice twice\n"
     # An epoch of no steps shows where training starts.
     started: list[TrainedRows] = []
-    monkeypatch.setattr(supervised.Training, "run_epoch", lambda self: setattr(self.position, "lines", [
+    monkeypatch.setattr(epochs.Training, "run_epoch", lambda self: setattr(self.position, "lines", [
         part.starts.size - 1 for part in self.parts
     ]))  # fmt: skip
     settings: dict[str, Any] = {"word_ngrams": ngrams, "vector_dim": dim, "buckets": 500, "loss": loss}
@@ -94,7 +94,7 @@ def test_rows_are_those_of_the_slow_truth(
 
 
 def test_words_start_at_random_and_bucket_rows_at_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervised.Training, "run_epoch", lambda self: setattr(self.position, "lines", [
+    monkeypatch.setattr(epochs.Training, "run_epoch", lambda self: setattr(self.position, "lines", [
         part.starts.size - 1 for part in self.parts
     ]))  # fmt: skip
     rows = supervised.train(job(tmp_path, {"train": reviews(400)}, epochs=1, vector_dim=100))
@@ -103,7 +103,7 @@ def test_words_start_at_random_and_bucket_rows_at_zero(tmp_path: Path, monkeypat
     assert np.abs(shared).max() <= 0.01
     assert abs(shared.mean()) < 1e-3
     assert shared.std() == pytest.approx(0.01 / np.sqrt(3), rel=0.1)
-    assert not rows.bucket_rows.any()
+    assert not fasttext_file.dense(rows.bucket_rows).any()
     assert not rows.output.any()
 
 
@@ -145,7 +145,7 @@ def test_one_seed_one_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("calls", [1, 3, 8])
 def test_a_stopped_job_ends_as_if_it_had_not_been(calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervised, "CHUNK", 1)  # a look at the stop flag after each line
+    monkeypatch.setattr(epochs, "CHUNK", 1)  # a look at the stop flag after each line
     monkeypatch.setattr(
         training,
         "wait",
@@ -228,13 +228,13 @@ def scripted(monkeypatch: pytest.MonkeyPatch, accuracies: list[float]) -> list[n
     """Let validation answer these figures, one an epoch; returns the output rows as they were then."""
     kept: list[np.ndarray] = []
 
-    def accuracy(self: supervised.Training, parts: Any) -> float:
+    def accuracy(self: epochs.Training, parts: Any) -> float:
         if parts is not self.validation:
             return 1.0
         kept.append(self.output.reshape(-1, self.width)[:, : self.parameters.vector_dim].copy())
         return accuracies[len(kept) - 1]
 
-    monkeypatch.setattr(supervised.Training, "accuracy", accuracy)
+    monkeypatch.setattr(epochs.Training, "accuracy", accuracy)
     return kept
 
 
@@ -337,7 +337,7 @@ def test_any_bytes_give_a_model_or_a_client_error(
         rows = supervised.train(context)
     if rows is not None:
         assert np.isfinite(rows.word_rows).all()
-        assert np.isfinite(rows.bucket_rows).all()
+        assert np.isfinite(fasttext_file.dense(rows.bucket_rows)).all()
         assert len(rows.vocabulary.labels) >= 2
 
 

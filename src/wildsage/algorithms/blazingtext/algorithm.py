@@ -33,6 +33,7 @@ SAMPLE = 1 << 18  # bytes of each file that an estimate looks at
 COUNTED_ORDER = 4  # the longest n-grams that an estimate counts
 GZIP_RATIO = 4  # text gains about three times
 COMPILE_SECONDS = 10
+WARM_LINES = 300
 BASE_BYTES = 200 << 20  # Python, NumPy, Numba with LLVM, and the kernels
 
 
@@ -43,18 +44,20 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
     hyperparameters = BlazingTextHyperparameters
     model = TextClassifier
     other_models = (WordVectors,)
-    optional_channels = ("validation", "model", "evaluation")
+    optional_channels = ("validation", "test", "model", "pretrained_vectors", "evaluation")
 
     def estimate_memory(self, context: TrainingContext[BlazingTextHyperparameters]) -> MemoryEstimate:
         """The peak, with the number of distinct words and n-grams extrapolated from the head of the text.
 
         Once the text is read they are known: training refuses then what this let pass.
         """
+        from wildsage.algorithms.blazingtext import pretrained
+
         parameters = context.hyperparameters
         if parameters.mode != "supervised":
             return _words_estimate(context)
         text = Extent()
-        for name in ("train", "validation"):
+        for name in ("train", "validation", "test"):
             if name in context.channels:
                 text = text + _measure(context.channels[name], parameters.word_ngrams)
         words = min(text.words, text.tokens // max(1, parameters.min_count))
@@ -62,8 +65,15 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         rows = words + min(buckets, text.ngrams)
         features = text.tokens * parameters.word_ngrams
         numbers = text.bytes + 4 * text.tokens  # the text, mapped, and its token ids
-        training = 8 * features + 8 * (words + buckets) + table_bytes(parameters, rows)
-        peak = BASE_BYTES + max(numbers + 8 * features, training, table_bytes(parameters, rows, copies=2))
+        folds = 4 * features if parameters.k_fold else 0  # a copy of those that a fold has
+        vectors = 4 * words * parameters.vector_dim
+        training = 8 * features + folds + 8 * (words + buckets) + vectors
+        training += table_bytes(parameters, rows, context.threads)
+        peak = BASE_BYTES + max(numbers + 8 * features, training)
+        if pretrained.CHANNEL in context.channels:
+            channel = context.channels[pretrained.CHANNEL]
+            peak = max(peak, BASE_BYTES + 4 * features + vectors + pretrained.memory(channel))
+            peak += vectors  # as they were read, while the table is made
         return MemoryEstimate(peak, memory_advice(parameters))
 
     def train(self, context: TrainingContext[BlazingTextHyperparameters]) -> TextClassifier | WordVectors:
@@ -154,36 +164,41 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         """Compile every kernel that training and answering need, by going through a small job and its model."""
         import numpy as np
 
-        from wildsage.algorithms.blazingtext.kernels.supervised import place_rows
+        from wildsage.algorithms.blazingtext.kernels.rows import place_rows
         from wildsage.algorithms.blazingtext.kernels.text import copy_table
         from wildsage.algorithms.blazingtext.kernels.word_vectors import merge_copies
         from wildsage.algorithms.blazingtext.warm import use_models
         from wildsage.algorithms.context import TrainingContext
+        from wildsage.algorithms.vector import HALVES
         from wildsage.contract.channels import Channel
 
         with tempfile.TemporaryDirectory() as folder:
             base = Path(folder)
             channel = Channel("train", base / "train")
             channel.path.mkdir()
-            # Quotes, a long word and several labels take the paths that plain text does not.
-            (channel.path / "text").write_text(
-                '__label__a "first words"\n__label__b __label__c a word-of-some-length\n'
-            )
+            # Quotes, a long word and several labels take the paths that plain text does not; two threads take turns.
+            lines = '__label__a "first words"\n__label__b __label__c a word-of-some-length twice twice\n'
+            (channel.path / "text").write_text(lines * WARM_LINES)
             values = {"mode": "supervised", "min_count": 1, "buckets": 100, "vector_dim": 4, "epochs": 1}
             channels = {"train": channel, "validation": channel}
-            context = TrainingContext(
-                BlazingTextHyperparameters.model_validate(values), channels, base, base, _Silence()
-            )
-            model = cls()._train_classifier(context)
+            models = []
+            for more in ({"storage": "float32", "k_fold": 2}, {"storage": "float16"}):
+                parameters = BlazingTextHyperparameters.model_validate(values | more | {"deterministic": True})
+                context = TrainingContext(
+                    parameters, channels, base, base / str(more["storage"]), _Silence(), threads=2
+                )
+                models.append(cls()._train_classifier(context))
             for more in ({"mode": "skipgram", "subwords": True}, {"mode": "cbow", "loss": "hs"}):
                 parameters = BlazingTextHyperparameters.model_validate(values | more)
                 cls()._train_words(TrainingContext(parameters, channels, base, base, _Silence()))
             (base / "model").mkdir()
-            use_models(base / "model", model)
+            use_models(base / "model", models[-1])
         # What so small a job does not come to: a prepared model's rows, a table of words that grows, threads in rounds.
         rows = np.zeros((1, 16), np.float32)
         merge_copies(rows[0], rows, np.zeros((1, 1), np.uint8), 16, 0, 1)
-        place_rows(np.zeros(16, np.float32), 16, np.zeros(1, np.int32), 4, 0, 1, np.zeros(4, np.float32))
+        for dtype in (np.float32, np.int16) if HALVES else (np.float32,):
+            table, given = np.zeros(16, dtype), np.zeros(16, np.float32)
+            place_rows(table, 16, np.zeros(1, np.int32), 4, 0, 1, given.copy(), given)
         copy_table(np.zeros(2, np.uint64), np.zeros(4, np.uint64))
 
 

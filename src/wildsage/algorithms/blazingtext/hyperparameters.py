@@ -97,10 +97,24 @@ class BlazingTextHyperparameters(Hyperparameters):
         "softmax or ova (one-vs-all); auto is softmax in supervised mode, else ns",
         json_schema_extra={"beyond_contract": True},
     )
+    storage: Literal["float32", "float16"] | Auto = Field(
+        "auto",
+        description="how rows are kept while they are learnt: float16, rounded at random, takes half of the memory and "
+        "less time; arithmetic is float32 either way; auto is float16 for large tables",
+        json_schema_extra=_for("supervised", ours=True),
+    )
     deterministic: bool = Field(
         False,
         description="the same model each time, with the same seed and number of threads; slower with several threads",
-        json_schema_extra=_for(*WORD_VECTOR_MODES, ours=True),
+        json_schema_extra={"beyond_contract": True},
+    )
+    k_fold: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="train this many times on all lines but a share of them, and report the mean accuracy on these and "
+        "its spread, before the model itself is trained on all lines; 0 for not at all",
+        json_schema_extra=_for("supervised", ours=True),
     )
     cbow_mean_gradient: bool = Field(
         False,
@@ -113,6 +127,8 @@ class BlazingTextHyperparameters(Hyperparameters):
         allowed = LOSSES[self.mode]
         if self.loss not in ("auto", *allowed):
             raise ValueError(f"loss = {self.loss} is not allowed in mode {self.mode}: {' or '.join(allowed)}")
+        if self.k_fold == 1:
+            raise ValueError("k_fold = 1 is not allowed: 2 or more folds, or 0 for none")
         if self.makes_subwords and self.min_char > self.max_char:
             raise ValueError(f"min_char = {self.min_char} is not allowed: max_char, which is {self.max_char}, or less")
         for name, most in LIMITS.items():

@@ -22,13 +22,13 @@ from wildsage.algorithms.blazingtext.kernels.predict import (
 )
 from wildsage.algorithms.blazingtext.kernels.random import advance, draw_word
 from wildsage.algorithms.kernel import kernel, kernel_part
-from wildsage.algorithms.vector import WIDTH, fma, load, prefetch, splat, store, total
+from wildsage.algorithms.vector import CACHE_LINE, NOISE, WIDTH, fma, load, prefetch, splat, store, store_rounded, total
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 AHEAD = 128  # entries whose rows are fetched beforehand, across line ends: 1.35 to 1.06 s on 12 M features at dim 100
-CACHE_LINE = 64  # bytes
+NOISES = 1024  # numbers that rounding at random takes its chances from, in ever new orders; they stay in the cache
 
 
 class Lines(NamedTuple):
@@ -63,18 +63,26 @@ class Loss(NamedTuple):
     negatives: int  # drawn for a line
 
 
+def rounding_noise() -> NDArray[np.int32]:
+    """int32 (NOISES + 16,): the same number of each size, in random order, so that their mean is exact."""
+    noise = np.random.default_rng(0).permutation(NOISES).astype(np.int32) * (NOISE // NOISES) + NOISE // NOISES // 2
+    return np.concatenate([noise, noise[:WIDTH]])
+
+
 class Scratch(NamedTuple):
     hidden: NDArray[np.float32]  # (D,)
     gradient: NDArray[np.float32]  # (D,)
     scores: NDArray[np.float32]  # (C,)
     nodes: NDArray[np.int64]  # (C,)
+    noise: NDArray[np.int32]  # see rounding_noise
 
 
 @kernel
-def initialise(table, width, rows, begin, end, dim, seed):
+def initialise(table, width, rows, begin, end, dim, seed, scratch):
     """Fill the rows of the words begin..end: uniform between -1/dim and 1/dim.
 
     From a counter, so the same whichever thread does it. rows: int32, of each word; -1 none. Others stay as they are.
+    scratch: float32 (width,), zeros.
     """
     for word in range(begin, end):
         if rows[word] >= 0:
@@ -85,7 +93,9 @@ def initialise(table, width, rows, begin, end, dim, seed):
                 x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
                 x ^= x >> np.uint64(31)
                 uniform = np.float32(np.int32(x & np.uint64(0xFFFFFFFF))) * np.float32(1 / 2147483648.0)
-                table[np.int64(rows[word]) * width + d] = uniform / np.float32(dim)
+                scratch[d] = uniform / np.float32(dim)
+            for d in range(0, width, WIDTH):
+                store(table, np.int64(rows[word]) * width + d, load(scratch, d))
 
 
 @kernel
@@ -227,8 +237,10 @@ def train_lines(lines, begin, end, table, output, loss, scratch, width, schedule
         for k in range(lines.starts[i], lines.starts[i + 1]):
             at = np.int64(lines.rows[k]) * width
             weight = splat(lines.weights[k])
+            chance = np.int64(state >> np.uint64(40)) + k * width
             for d in range(0, width, WIDTH):
-                store(table, at + d, fma(weight, load(gradient, d), load(table, at + d)))
+                changed = fma(weight, load(gradient, d), load(table, at + d))
+                store_rounded(table, at + d, changed, scratch.noise, (chance + d) & (NOISES - 1))
         if merge_every > 0 and i % merge_every == 0:
             merge_output(output)
     random[0] = state
@@ -301,26 +313,3 @@ def count_right(lines, begin, end, best):
                 right += 1
                 break
     return right
-
-
-@kernel
-def collect_rows(table, width, rows, scales, dim, begin, end, out):
-    """out[k] = table[rows[k]] * scales[k] for k in begin..end, zeros where rows[k] < 0. out: float32 (n * dim,)."""
-    for k in range(begin, end):
-        if rows[k] < 0:
-            for d in range(dim):
-                out[k * dim + d] = np.float32(0)
-        else:
-            at = np.int64(rows[k]) * width
-            for d in range(dim):
-                out[k * dim + d] = table[at + d] * scales[k]
-
-
-@kernel
-def place_rows(table, width, rows, dim, begin, end, given):
-    """table[rows[k]] = given[k] for k in begin..end where rows[k] >= 0. given: float32 (n * dim,)."""
-    for k in range(begin, end):
-        if rows[k] >= 0:
-            at = np.int64(rows[k]) * width
-            for d in range(dim):
-                table[at + d] = given[k * dim + d]
