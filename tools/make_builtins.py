@@ -61,8 +61,8 @@ BEYOND_CONTRACT: dict[str, list[dict[str, Any]]] = {
             "choices": ["float32", "float16"],
             "special_values": ["auto"],
             "applies_to": ["supervised"],
-            "meaning": "how rows are kept while they are learnt: float16, rounded at random, takes half of the memory and "
-            "less time; arithmetic is float32 either way; auto is float16 for large tables",
+            "meaning": "how rows are kept while they are learnt: float16, rounded at random, takes half of the memory "
+            "and less time; arithmetic is float32 either way; auto is float16 for large tables",
             "beyond_contract": True,
         },
         {
@@ -82,8 +82,8 @@ BEYOND_CONTRACT: dict[str, list[dict[str, Any]]] = {
             "minimum": 0,
             "maximum": 1000,
             "applies_to": ["supervised"],
-            "meaning": "train this many times on all lines but a share of them, and report the mean accuracy on these and "
-            "its spread, before the model itself is trained on all lines; 0 for not at all",
+            "meaning": "train this many times on all lines but a share of them, and report the mean accuracy on these "
+            "and its spread, before the model itself is trained on all lines; 0 for not at all",
             "beyond_contract": True,
         },
         {
