@@ -68,7 +68,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         folds = 4 * features if parameters.k_fold else 0  # a copy of those that a fold has
         vectors = 4 * words * parameters.vector_dim
         training = 8 * features + folds + 8 * (words + buckets) + vectors
-        training += table_bytes(parameters, rows, context.threads)
+        training += table_bytes(parameters, rows)
         peak = BASE_BYTES + max(numbers + 8 * features, training)
         if pretrained.CHANNEL in context.channels:
             channel = context.channels[pretrained.CHANNEL]
@@ -176,14 +176,14 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
             base = Path(folder)
             channel = Channel("train", base / "train")
             channel.path.mkdir()
-            # Quotes, a long word and several labels take the paths that plain text does not; two threads take turns.
+            # Quotes, a long word and several labels take the paths that plain text does not; two threads train at once.
             lines = '__label__a "first words"\n__label__b __label__c a word-of-some-length twice twice\n'
             (channel.path / "text").write_text(lines * WARM_LINES)
             values = {"mode": "supervised", "min_count": 1, "buckets": 100, "vector_dim": 4, "epochs": 1}
             channels = {"train": channel, "validation": channel}
             models = []
             for more in ({"storage": "float32", "k_fold": 2}, {"storage": "float16"}):
-                parameters = BlazingTextHyperparameters.model_validate(values | more | {"deterministic": True})
+                parameters = BlazingTextHyperparameters.model_validate(values | more)
                 context = TrainingContext(
                     parameters, channels, base, base / str(more["storage"]), _Silence(), threads=2
                 )

@@ -27,7 +27,6 @@ from wildsage.algorithms.blazingtext.kernels.supervised import (
 )
 from wildsage.algorithms.blazingtext.losses import make_loss
 from wildsage.algorithms.blazingtext.memory import stores_halves
-from wildsage.algorithms.blazingtext.rounds import Rounds
 from wildsage.algorithms.blazingtext.training import random_states, run_watched, tell_progress
 from wildsage.algorithms.vector import aligned, padded
 from wildsage.contract.errors import ClientError
@@ -53,7 +52,6 @@ MERGE_EVERY = 16
 SPARSE_LOSSES, MANY_LABELS = (HIERARCHICAL, NEGATIVE), 100
 CHUNK = 1 << 27  # floats read or written between two looks at the stop flag, a fraction of a second
 SAMPLE_LINES, SAMPLE_BLOCKS = 10_000, 100  # training lines that an accuracy is taken of, and the pieces these come in
-TELL_SECONDS = 0.2
 
 
 @dataclass
@@ -70,8 +68,8 @@ class Position:
 class Training:
     """Rows, and the epochs that change them.
 
-    The table's rows: those of the numbering; one more for each n-gram that only one line has, and repeatedly (used at
-    the very end); threads' copies, if training is deterministic.
+    The table has the rows of the numbering, and one for each n-gram that only one line has, but repeatedly, which is
+    used at the very end.
     """
 
     def __init__(
@@ -83,20 +81,19 @@ class Training:
         words: int,
         label_counts: NDArray[np.int64],
         pool: ThreadPoolExecutor,
+        threads: int,
         stop: Event,
         report: Reporter,
     ) -> None:
+        """Begin with zeros. threads: of the pool, for what is not training; that takes as many as there are parts."""
         self.parameters, self.numbering, self.parts, self.validation = parameters, numbering, parts, validation
         self.words, self.classes, self.width = words, label_counts.size, padded(parameters.vector_dim)
-        self.pool, self.stop, self.report, self.threads = pool, stop, report, len(parts)
+        self.pool, self.stop, self.report, self.threads = pool, stop, report, threads
         self.loss = make_loss(parameters.chosen_loss, label_counts, parameters.negative_samples)
         self.repeated = numbering.repeated(words)
-        rows = numbering.rows + self.repeated.size
-        self.rounds = Rounds(parts, numbering.rows, rows) if parameters.deterministic and len(parts) > 1 else None
-        self.rows = rows + (self.rounds.copies if self.rounds is not None else 0)
         self.dtype = np.int16 if stores_halves(parameters, numbering.rows) else np.float32
         self.noise = rounding_noise()
-        self.table: Table = aligned(self.rows * self.width, self.dtype)
+        self.table: Table = aligned((numbering.rows + self.repeated.size) * self.width, self.dtype)
         self.output = aligned(self.classes * self.width)
         self.best: tuple[Table, NDArray[np.float32]] | None = None
         self.random = random_states(parameters.seed, len(parts))
@@ -118,19 +115,12 @@ class Training:
             initialise(self.table, self.width, rows, begin, end, dim, seed, aligned(self.width))
 
         self._share_out(self.words, work)
-        self.spread()
 
     def place(self, features: NDArray[np.int64], given: NDArray[np.float32]) -> None:
         """Set the rows of features, which share theirs with none, where lines have them. given: float32 (n, dim)."""
         rows, _ = self.numbering.rows_of(features)
         flat = np.ascontiguousarray(given).reshape(-1)
         place_rows(self.table, self.width, rows, given.shape[1], 0, rows.size, aligned(self.width), flat)
-        self.spread()
-
-    def spread(self) -> None:
-        """Let threads' copies of rows be equal to the rows."""
-        if self.rounds is not None:
-            self.rounds.spread(self.table, self.width)
 
     def _share_out(self, count: int, job: Callable[[int, int], Any]) -> None:
         """Run a job over a share of range(count) in each thread."""
@@ -152,10 +142,7 @@ class Training:
             tokens_done, tokens = self.position.epoch * self.tokens + done, self.parameters.epochs * self.tokens
             tell_progress(self.report, tokens_done, tokens, speed, np.sum(sums, axis=0) + carried)
 
-        if self.rounds is None:
-            run_watched(self.pool, lambda k: self._train_part(k, sums[k]), len(self.parts), tell)
-        else:
-            self._train_rounds(self.rounds, sums, tell)
+        run_watched(self.pool, lambda k: self._train_part(k, sums[k]), len(self.parts), tell)
         self.position.sums = (np.sum(sums, axis=0) + carried).tolist()
         self.tokens_done_here += self._tokens_of_epoch() - before
         if not math.isfinite(self.position.sums[0]):
@@ -171,7 +158,10 @@ class Training:
             output, merge_every = Output(self.output, aligned(self.output.size), aligned(self.output.size)), MERGE_EVERY
             output.own[:] = self.output
             output.seen[:] = output.own
-        scratch, schedule = self._scratch(), self._schedule(part)
+        scratch, tokens = self._scratch(), float(part.tokens[-1])
+        schedule = np.array(
+            [self.parameters.learning_rate, self.position.epoch * tokens, self.parameters.epochs * tokens]
+        )
         for first, last in self._chunks(part, self.position.lines[k]):
             if self.stop.is_set():
                 break
@@ -184,40 +174,6 @@ class Training:
                 break
         if merge_every:
             merge_output(output)
-
-    def _train_rounds(self, rounds: Rounds, sums: list[NDArray[np.float64]], tell: Callable[[], None]) -> None:
-        """Train round by round, until the stop flag is set."""
-        own = [aligned(self.output.size) for _ in self.parts]
-        outputs = [Output(rows, rows, rows) for rows in own]
-        scratch = [self._scratch() for _ in self.parts]
-        schedules = [self._schedule(part) for part in self.parts]
-
-        def work(k: int, number: int) -> None:
-            own[k][:] = self.output
-            first, last = rounds.bounds[k][number : number + 2]
-            train_lines(
-                self.parts[k], first, last, self.table, outputs[k], self.loss, scratch[k], self.width, schedules[k],
-                self.random[k], sums[k], 0,
-            )  # fmt: skip
-
-        told = time.perf_counter()
-        for number in rounds.after(self.position.lines):
-            if self.stop.is_set() or not math.isfinite(sum(loss for loss, _ in sums)):
-                break
-            run_all(self.pool, [(work, (k, number)) for k in range(len(self.parts))])
-            rounds.merge(number, self.table, self.width, self.noise, self.pool)
-            before = self.output.copy()
-            for rows in own:
-                self.output += rows - before
-            self.position.lines = [bounds[number + 1] for bounds in rounds.bounds]
-            if time.perf_counter() - told > TELL_SECONDS:
-                told = time.perf_counter()
-                tell()
-        tell()
-
-    def _schedule(self, part: Lines) -> NDArray[np.float64]:
-        tokens = float(part.tokens[-1])
-        return np.array([self.parameters.learning_rate, self.position.epoch * tokens, self.parameters.epochs * tokens])
 
     def _tokens_of_epoch(self) -> int:
         return sum(int(part.tokens[line]) for part, line in zip(self.parts, self.position.lines, strict=True))
@@ -307,7 +263,6 @@ class Training:
         if self.best is not None:
             self.table, self.output = self.best
             self.best = None
-            self.spread()
 
     def checkpoint_bytes(self) -> int:
         """How large a checkpoint is, about."""
@@ -342,7 +297,6 @@ class Training:
                     state[0] = value
             else:  # another number of threads: its places within the epoch mean nothing here
                 self.position.lines, self.position.sums = [0] * len(self.parts), [0.0, 0.0]
-            self.spread()
 
         if checkpoint.resume(take):
             self.report.say(f"resuming from the checkpoint, in epoch {self.position.epoch + 1}")

@@ -21,14 +21,10 @@ def stores_halves(parameters: BlazingTextHyperparameters, rows: int) -> bool:
     return HALVES and parameters.storage == "float16"
 
 
-def table_bytes(parameters: BlazingTextHyperparameters, rows: int, threads: int = 1) -> int:
-    """Bytes of the tables of rows that training holds, at most.
-
-    Two of them if it must remember the best; if it is deterministic, threads have copies of the rows that they share.
-    """
+def table_bytes(parameters: BlazingTextHyperparameters, rows: int) -> int:
+    """Bytes of the tables of rows that training holds: two of them if it must remember the best."""
     item = _HALF if stores_halves(parameters, rows) else _FLOAT
-    copies = 1 + (threads if parameters.deterministic and threads > 1 else 0)
-    return item * rows * padded(parameters.vector_dim) * copies * (2 if parameters.early_stopping else 1)
+    return item * rows * padded(parameters.vector_dim) * (2 if parameters.early_stopping else 1)
 
 
 def memory_advice(parameters: BlazingTextHyperparameters) -> str:

@@ -95,12 +95,13 @@ class Material:
         threads = max(1, min(max(1, context.threads), self.train.lines // LINES_PER_THREAD))
         numbering = number(self.train, self.shape, threads, pool, context.stop, kept)
         check_rows(parameters, numbering.rows, context.memory_bytes)
-        parts = compact(self.train, numbering, threads, pool)
+        # With one part, and so one thread, nothing depends on which thread is faster.
+        parts = compact(self.train, numbering, 1 if parameters.deterministic else threads, pool)
         check(context.stop)
         held_out = {name: look_up(made, numbering, threads, pool) for name, made in self.held_out.items()}
         training = Training(
             parameters, numbering, parts, held_out.get("validation", []), self.shape[2], self.vocabulary.label_counts,
-            pool, context.stop, report,
+            pool, threads, context.stop, report,
         )  # fmt: skip
         training.initialise()
         return training, held_out
@@ -191,7 +192,7 @@ def _train(
         seconds_saved=round(saved, 6),
         best_validation_accuracy=max(position.accuracies, default=None),
         words_per_second=round(training.tokens_done_here / max(1e-9, clock.seconds.get("train", 0.0))),
-        threads=training.threads,
+        threads=1 if parameters.deterministic else training.threads,
         storage="float16" if training.dtype == np.int16 else "float32",
     )
     return rows
