@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 
 from tests.algorithms.blazingtext.jobs import Listener, job, reviews
 from tests.algorithms.blazingtext.naive import Naive
-from wildsage.algorithms.blazingtext import epochs, fasttext_file, supervised, training
+from wildsage.algorithms.blazingtext import BlazingText, epochs, fasttext_file, memory, supervised, training
 from wildsage.algorithms.blazingtext.kernels.random import draw_word
 from wildsage.algorithms.blazingtext.losses import make_loss
+from wildsage.algorithms.blazingtext.model import TextClassifier
+from wildsage.algorithms.blazingtext.quantize import quantize
 from wildsage.algorithms.blazingtext.supervised import TrainedRows
+from wildsage.algorithms.vector import HALVES
 from wildsage.contract.errors import ClientError
 
 
@@ -346,3 +349,91 @@ def test_more_threads_than_lines_are_not_used(tmp_path: Path) -> None:
     rows = supervised.train(job(tmp_path, {"train": reviews(20)}, listener, threads=50, vector_dim=7, word_ngrams=1))
     assert rows.word_rows.shape[1] == 7
     assert listener.facts["threads"] == 1
+
+
+REPEATS = b"__label__a twice twice twice own own\n__label__b once upon a time\n"
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+@pytest.mark.parametrize("ngrams", [1, 2, 3])
+def test_a_model_answers_as_its_file_does(storage: str, ngrams: int, tmp_path: Path) -> None:
+    data = reviews(300) + REPEATS
+    context = job(tmp_path, {"train": data}, listener := Listener(), storage=storage, word_ngrams=ngrams, vector_dim=20)
+    model = BlazingText().train(context)
+    assert listener.facts["storage"] == (storage if HALVES else "float32")
+    model.save(tmp_path)
+    loaded = TextClassifier.load(tmp_path)
+    texts = [" ".join(word for word in line.split() if word[:2] != "__") for line in data.decode().splitlines()]
+    wishes = [{"k": 3}] * len(texts)
+    for ours, theirs in zip(model.predict(texts, wishes), loaded.predict(texts, wishes), strict=True):
+        assert ours["label"] == theirs["label"]
+        np.testing.assert_allclose(ours["prob"], theirs["prob"], rtol=1e-5)
+    assert [entry["token"] for entry in model.explain("good bad")] == [
+        entry["token"] for entry in loaded.explain("good bad")
+    ]
+    small = quantize(model.file, cutoff=0)
+    fasttext_file.write(tmp_path / "small.ftz", small)
+
+
+@pytest.mark.skipif(not HALVES, reason="needs a processor with vectors of halves")
+@pytest.mark.parametrize("loss", ["softmax", "ova"])
+def test_halves_learn_what_floats_learn(loss: str, tmp_path: Path) -> None:
+    data = one_label(400)
+    settings: dict[str, Any] = {"epochs": 3, "word_ngrams": 2, "loss": loss}
+    floats, halves = (
+        supervised.train(job(tmp_path / storage, {"train": data}, storage=storage, **settings))
+        for storage in ("float32", "float16")
+    )
+    np.testing.assert_allclose(halves.output, floats.output, rtol=0.03, atol=0.06)
+    np.testing.assert_allclose(halves.word_rows, floats.word_rows, rtol=0.03, atol=0.06)
+    again = supervised.train(job(tmp_path / "again", {"train": data}, storage="float16", **settings))
+    assert same(halves, again)
+
+
+def test_large_tables_are_halves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, storage in ((0, "float16" if HALVES else "float32"), (1 << 30, "float32")):
+        monkeypatch.setattr(memory, "LARGE_TABLE", limit)
+        supervised.train(job(tmp_path / str(limit), {"train": reviews(60)}, listener := Listener()))
+        assert listener.facts["storage"] == storage
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+def test_deterministic_jobs_give_the_same_bytes(storage: str, tmp_path: Path) -> None:
+    data = reviews(1500)
+    models = []
+    for threads in (1, 2, 2, 3):
+        folder = tmp_path / str(len(models))
+        context = job(folder, {"train": data}, threads=threads, deterministic=True, storage=storage, word_ngrams=2)
+        BlazingText().train(context).save(folder)
+        models.append((folder / "model.bin").read_bytes())
+    assert len(set(models)) == 1
+
+
+def test_train_accuracy_is_of_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for lines in (10_000, 300):
+        monkeypatch.setattr(epochs, "SAMPLE_LINES", lines)
+        listener = Listener()
+        supervised.train(job(tmp_path / str(lines), {"train": reviews(1000)}, listener, word_ngrams=1, epochs=2))
+        found.append({name: value for name, value, _ in listener.metrics}["train:accuracy"])
+    assert abs(found[0] - found[1]) < 0.06
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+def test_a_stopped_job_of_halves_ends_as_if_it_had_not_been(
+    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)
+    channels, settings = {"train": reviews(150)}, {"storage": storage, "loss": "ns", "epochs": 4}
+    expected = supervised.train(job(tmp_path / "whole", channels, **settings))
+
+    class Killed(Listener):
+        def say(self, text: str) -> None:
+            if text.startswith("epoch 3"):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        supervised.train(job(tmp_path / "parts", channels, Killed(), **settings))
+    resumed = supervised.train(job(tmp_path / "parts", channels, listener := Listener(), **settings))
+    assert any("in epoch 3" in line for line in listener.lines)
+    assert same(resumed, expected)

@@ -78,7 +78,7 @@ def memory(channel: Channel) -> int:
             size, head = path.stat().st_size, _head(path)
             with path.open("rb") as file:
                 size *= GZIP_RATIO if file.read(2) == GZIP_MAGIC else 1
-        except OSError:
+        except (OSError, DataError):
             continue  # reading it tells what is wrong
         header = word2vec_file.HEADER.match(head)
         if header is not None:
