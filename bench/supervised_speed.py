@@ -123,8 +123,11 @@ def theirs(folder: Path, train: str, threads: int, seed: int, settings: dict[str
         verbose=0,
     )
     trained = watch.read()
-    model.save_model(str(folder / "theirs.bin"))
-    return trained, watch.read(), lambda texts: model.predict(texts)[0]
+    file = folder / "theirs.bin"
+    model.save_model(str(file))
+    saved = watch.read()
+    file.unlink()
+    return trained, saved, lambda texts: model.predict(texts)[0]
 
 
 SIDES = {"ours": ours, "theirs": theirs}
@@ -134,6 +137,7 @@ def run(side: str, folder: Path, threads: int, seed: int, settings: dict[str, st
     """Train in a process of its own, so that neither side finds memory, or what was in it, of a run before."""
     arguments = [f"{key}={value}" for key, value in settings.items()]
     command = [sys.executable, "-m", "bench.supervised_speed", "--run", side, str(folder), str(threads), str(seed)]
+    os.sync()  # what the run before wrote would be on its way to the disk meanwhile
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{side} failed: {done.stderr[-500:]}")

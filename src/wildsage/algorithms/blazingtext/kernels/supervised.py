@@ -142,6 +142,35 @@ def score(hidden, output, row, width):
 
 
 @kernel
+def score_all(hidden, output, width, scores):
+    """Fill scores, float32 (C,), with the dot products of `hidden` and each output row; returns the highest.
+
+    Four rows a pass: `hidden` is read once for them, and their sums overlap.
+    """
+    highest, c = np.float32(-np.inf), 0
+    while c + 4 <= scores.size:
+        at = c * width
+        p = q = r = s = splat(np.float32(0))
+        for d in range(0, width, WIDTH):
+            h = load(hidden, d)
+            p = fma(h, load(output, at + d), p)
+            q = fma(h, load(output, at + width + d), q)
+            r = fma(h, load(output, at + 2 * width + d), r)
+            s = fma(h, load(output, at + 3 * width + d), s)
+        scores[c] = total(p)
+        scores[c + 1] = total(q)
+        scores[c + 2] = total(r)
+        scores[c + 3] = total(s)
+        highest = max(max(highest, max(scores[c], scores[c + 1])), max(scores[c + 2], scores[c + 3]))
+        c += 4
+    while c < scores.size:
+        scores[c] = score(hidden, output, c, width)
+        highest = max(highest, scores[c])
+        c += 1
+    return highest
+
+
+@kernel
 def merge_output(output):
     """Add what this thread changed to the shared output rows, and take over what the others did."""
     shared, own, seen = output.shared, output.own, output.seen
@@ -156,21 +185,22 @@ def merge_output(output):
 def learn_softmax(scratch, own, width, label, rate):
     """Add the gradient of the line's vector to `gradient`, and train all output rows. Returns the loss."""
     hidden, gradient, scores = scratch.hidden, scratch.gradient, scratch.scores
-    highest = np.float32(-np.inf)
-    for c in range(scores.size):
-        scores[c] = score(hidden, own, c, width)
-        highest = max(highest, scores[c])
+    highest = score_all(hidden, own, width, scores)
     norm = np.float32(0)
     for c in range(scores.size):
         scores[c] = np.exp(scores[c] - highest)
         norm += scores[c]
+    loss = -np.log(np.float64(scores[label] / norm) + 1e-5)
     for c in range(scores.size):
-        step = splat(rate * (np.float32(c == label) - scores[c] / norm))
-        for d in range(0, width, WIDTH):
-            row = load(own, c * width + d)
-            store(gradient, d, fma(step, row, load(gradient, d)))
-            store(own, c * width + d, fma(step, load(hidden, d), row))
-    return -np.log(np.float64(scores[label] / norm) + 1e-5)
+        scores[c] = rate * (np.float32(c == label) - scores[c] / norm)
+    for d in range(0, width, WIDTH):
+        v, h = load(gradient, d), load(hidden, d)
+        for c in range(scores.size):
+            step, row = splat(scores[c]), load(own, c * width + d)
+            v = fma(step, row, v)
+            store(own, c * width + d, fma(step, h, row))
+        store(gradient, d, v)
+    return loss
 
 
 @kernel
@@ -288,9 +318,10 @@ def find_best(lines, begin, end, table, output, loss, scratch, width, best):
         if loss.kind == HIERARCHICAL:
             best[i] = best_leaf(scratch.hidden, output, width, loss.children, scratch.nodes, scratch.scores)
             continue
+        score_all(scratch.hidden, output, width, scratch.scores)
         found, highest = 0, np.float32(-np.inf)
         for c in range(scratch.scores.size):
-            value = score(scratch.hidden, output, c, width)
+            value = scratch.scores[c]
             if loss.kind != SOFTMAX:
                 if value < -reach:
                     value = -reach - 1
