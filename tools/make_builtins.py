@@ -47,10 +47,22 @@ BEYOND_CONTRACT: dict[str, list[dict[str, Any]]] = {
             "type": "enum",
             "required": False,
             "default": "auto",
-            "choices": ["ns", "hs", "softmax"],
+            "choices": ["ns", "hs", "softmax", "ova"],
             "special_values": ["auto"],
-            "meaning": "what is learnt from: ns (negative sampling) or hs (hierarchical softmax) for word vectors, "
-            "softmax for supervised; auto is ns for word vectors",
+            "meaning": "what is learnt from: ns (negative sampling) or hs (hierarchical softmax); in supervised mode "
+            "also softmax or ova (one-vs-all); auto is softmax in supervised mode, else ns",
+            "beyond_contract": True,
+        },
+        {
+            "name": "storage",
+            "type": "enum",
+            "required": False,
+            "default": "auto",
+            "choices": ["float32", "float16"],
+            "special_values": ["auto"],
+            "applies_to": ["supervised"],
+            "meaning": "how rows are kept while they are learnt: float16, rounded at random, takes half of the memory "
+            "and less time; arithmetic is float32 either way; auto is float16 for large tables",
             "beyond_contract": True,
         },
         {
@@ -58,9 +70,20 @@ BEYOND_CONTRACT: dict[str, list[dict[str, Any]]] = {
             "type": "bool",
             "required": False,
             "default": False,
-            "applies_to": ["batch_skipgram", "skipgram", "cbow"],
             "meaning": "the same model each time, with the same seed and number of threads; "
             "slower with several threads",
+            "beyond_contract": True,
+        },
+        {
+            "name": "k_fold",
+            "type": "int",
+            "required": False,
+            "default": 0,
+            "minimum": 0,
+            "maximum": 1000,
+            "applies_to": ["supervised"],
+            "meaning": "train this many times on all lines but a share of them, and report the mean accuracy on these "
+            "and its spread, before the model itself is trained on all lines; 0 for not at all",
             "beyond_contract": True,
         },
         {

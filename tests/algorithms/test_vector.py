@@ -25,6 +25,7 @@ from wildsage.algorithms.vector import (
     prefetch,
     splat,
     store,
+    store_rounded,
     total,
     totals,
     trailing_zeros,
@@ -34,7 +35,9 @@ ALSO_PLAIN = (
     "test_vector.py",
     "blazingtext/test_corpus.py",
     "blazingtext/test_features.py",
+    "blazingtext/test_rows.py",
     "blazingtext/test_supervised.py::test_rows_are_those_of_the_slow_truth",
+    "blazingtext/test_losses.py::test_the_fasttext_package_gives_our_models_answers",
     "blazingtext/test_word_kernels.py::test_rows_are_those_of_the_slow_truth",
 )
 SETTINGS = "WILDSAGE_PLAIN_KERNELS"
@@ -45,6 +48,15 @@ def multiply_add(a, at, number, out):  # type: ignore[no-untyped-def]
     prefetch(a, at + 1000)
     store(out, at, fma(splat(number), load(a, at), load(out, at)))
     return total(load(out, at))
+
+
+@kernel
+def move(source, target, noise, at):  # type: ignore[no-untyped-def]
+    for i in range(0, source.size, 16):
+        if noise.size > 0:
+            store_rounded(target, i, load(source, i), noise, at)
+        else:
+            store(target, i, load(source, i))
 
 
 @kernel
@@ -155,3 +167,40 @@ def test_the_same_with_plain_kernels() -> None:
 @pytest.mark.skipif(os.environ.get(SETTINGS) != "1", reason="run by the test above")
 def test_this_is_plain() -> None:
     assert vector.PLAIN
+
+
+needs_halves = pytest.mark.skipif(not vector.HALVES, reason="needs a processor with vectors of halves")
+NONE = np.empty(0, np.int32)
+
+
+@needs_halves
+def test_halves_are_numpys() -> None:
+    numbers = np.concatenate([np.linspace(-9, 9, 61), [0, -0.0, 1e-7, -6e-5, 65504, 1e5, np.inf, -np.inf]])
+    numbers = np.resize(numbers, 80).astype(np.float32)
+    halves, back = np.zeros(80, np.int16), np.zeros(80, np.float32)
+    move(numbers, halves, NONE, 0)
+    with np.errstate(over="ignore"):
+        expected = numbers.astype(np.float16)
+    np.testing.assert_array_equal(halves.view(np.float16), expected)
+    move(halves, back, NONE, 0)
+    np.testing.assert_array_equal(back, expected.astype(np.float32))
+    move(np.full(16, np.nan, np.float32), halves, np.zeros(16, np.int32), 0)
+    assert np.isnan(halves.view(np.float16)[:16]).all()
+
+
+@needs_halves
+def test_rounding_at_random_keeps_the_mean() -> None:
+    numbers = np.array([0.1, -0.1, 3.14159, -1e-3, 1.0, 0.0, 1000.3, 2**-12] * 2, np.float32)
+    halves, sums = np.zeros(16, np.int16), np.zeros(16)
+    noise = np.arange(0, vector.NOISE, 8, dtype=np.int32)
+    for offset in noise:
+        move(numbers, halves, np.full(16, offset, np.int32), 0)
+        sums += halves.view(np.float16)
+        assert (np.abs(halves.view(np.float16) - numbers) < np.spacing(np.abs(numbers).astype(np.float16))).all()
+    np.testing.assert_allclose(sums / noise.size, numbers, rtol=2e-6)
+
+
+def test_floats_are_not_rounded() -> None:
+    numbers, copy = np.linspace(0, 1, 16, dtype=np.float32), np.zeros(16, np.float32)
+    move(numbers, copy, np.full(32, 8191, np.int32), 3)
+    np.testing.assert_array_equal(numbers, copy)

@@ -154,7 +154,9 @@ def test_blazingtext() -> None:
     assert [fact.name for fact in facts.hyperparameters if fact.beyond_contract] == [
         "seed",
         "loss",
+        "storage",
         "deterministic",
+        "k_fold",
         "cbow_mean_gradient",
     ]
     accuracy = facts.metric("validation:accuracy")

@@ -11,6 +11,10 @@ two, and b where either is no number. `total(v)` is the sum of all sixteen; `tot
 their sums. `prefetch(array, i)` asks for the cache line of array[i]; i may lie outside. `load8(bytes, i)` is a
 little-endian uint64. `blanks(bytes, i)` has a bit for each of 64 bytes: is it 0, 9 to 13, or 32, what fastText splits
 words at. `trailing_zeros(x)`, x != 0, counts the zero bits below the lowest one.
+
+Where HALVES is true, `load` and `store` also take int16 arrays, which hold halves (IEEE 754 binary16); store rounds to
+the nearest. `store_rounded(array, i, v, noise, j)` rounds up or down at random, with chances that leave the mean as
+it is: noise[j:j + 16] are int32, uniform from 0 to NOISE - 1. For float32 it is store.
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 WIDTH = 16  # floats of a vector
 CACHE_LINE = 64  # bytes
+HALF_BITS = 13  # of a float's mantissa that a half has no place for
+NOISE = 1 << HALF_BITS
 
 
 def aligned(count: int, dtype: Any = np.float32, *, zero: bool = True) -> NDArray[Any]:
@@ -53,6 +59,7 @@ def _explicit() -> tuple[Any, ...]:
     from numba.extending import intrinsic, models, register_model
 
     float_type, vector = ir.FloatType(), ir.VectorType(ir.FloatType(), WIDTH)
+    half, short = ir.VectorType(ir.HalfType(), WIDTH), ir.VectorType(ir.IntType(16), WIDTH)
     index32 = ir.IntType(32)
 
     class Vector(types.Type):  # type: ignore[misc]
@@ -71,6 +78,13 @@ def _explicit() -> tuple[Any, ...]:
         data = context.make_array(kind)(context, builder, array).data
         return builder.bitcast(builder.gep(data, [index]), pointee.as_pointer())
 
+    def write(context: Any, builder: Any, kind: Any, given: Any, number: Any) -> None:
+        if kind.dtype == types.int16:
+            bits = builder.bitcast(builder.fptrunc(number, half), short)
+            builder.store(bits, address(context, builder, kind, given, short), align=2)
+        else:
+            builder.store(number, address(context, builder, kind, given, vector), align=4)
+
     def call(builder: Any, name: str, result: Any, arguments: Any, **flags: Any) -> Any:
         signature = ir.FunctionType(result, [argument.type for argument in arguments])
         return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), arguments, **flags)
@@ -78,6 +92,9 @@ def _explicit() -> tuple[Any, ...]:
     @intrinsic
     def load(typing: Any, array: Any, index: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            if array.dtype == types.int16:
+                bits = builder.load(address(context, builder, signature.args[0], given, short), align=2)
+                return builder.fpext(builder.bitcast(bits, half), vector)
             return builder.load(address(context, builder, signature.args[0], given, vector), align=4)
 
         return value(array, types.intp), generate
@@ -85,10 +102,25 @@ def _explicit() -> tuple[Any, ...]:
     @intrinsic
     def store(typing: Any, array: Any, index: Any, what: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-            builder.store(given[2], address(context, builder, signature.args[0], given, vector), align=4)
+            write(context, builder, signature.args[0], given, given[2])
             return context.get_dummy_value()
 
         return types.void(array, types.intp, value), generate
+
+    @intrinsic
+    def store_rounded(typing: Any, array: Any, index: Any, what: Any, noise: Any, place: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            number = given[2]
+            if array.dtype == types.int16:
+                integers = ir.VectorType(index32, WIDTH)
+                at = address(context, builder, signature.args[3], given[3:], integers)
+                bits = builder.add(builder.bitcast(number, integers), builder.load(at, align=4))
+                bits = builder.and_(bits, ir.Constant(integers, [-NOISE] * WIDTH))
+                number = builder.bitcast(bits, vector)
+            write(context, builder, signature.args[0], given, number)
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp, value, noise, types.intp), generate
 
     @intrinsic
     def splat(typing: Any, number: Any) -> Any:
@@ -196,7 +228,10 @@ def _explicit() -> tuple[Any, ...]:
 
         return types.int64(types.uint64), generate
 
-    return load, store, splat, fma, divide, least, greatest, total, totals, prefetch, load8, blanks, trailing_zeros
+    return (
+        load, store, store_rounded, splat, fma, divide, least, greatest, total, totals, prefetch, load8, blanks,
+        trailing_zeros,
+    )  # fmt: skip
 
 
 def _plain() -> tuple[Any, ...]:
@@ -213,6 +248,10 @@ def _plain() -> tuple[Any, ...]:
     def store(a, i, v):
         for k in range(16):
             a[i + k] = v[k]
+
+    @kernel
+    def store_rounded(a, i, v, noise, j):
+        store(a, i, v)
 
     @kernel
     def splat(x):
@@ -303,7 +342,10 @@ def _plain() -> tuple[Any, ...]:
             n += 1
         return n
 
-    return load, store, splat, fma, divide, least, greatest, total, totals, prefetch, load8, blanks, trailing_zeros
+    return (
+        load, store, store_rounded, splat, fma, divide, least, greatest, total, totals, prefetch, load8, blanks,
+        trailing_zeros,
+    )  # fmt: skip
 
 
 @kernel
@@ -327,12 +369,46 @@ PLAIN = os.environ.get("WILDSAGE_PLAIN_KERNELS", "") not in ("", "0")
 if not PLAIN:
     try:
         operations = _explicit()
-        (load, store, splat, fma, divide, least, greatest, total, totals, prefetch, load8, blanks, trailing_zeros) = (
-            operations
-        )
+        (
+            load, store, store_rounded, splat, fma, divide, least, greatest, total, totals, prefetch, load8, blanks,
+            trailing_zeros,
+        ) = operations  # fmt: skip
         PLAIN = not _works()
     except Exception as error:  # noqa: BLE001 (an internal of Numba that changed may raise anything)
         logger.warning("vector instructions are not available with this Numba, so kernels run slower: %s", error)
         PLAIN = True
 if PLAIN:
-    load, store, splat, fma, divide, least, greatest, total, totals, prefetch, load8, blanks, trailing_zeros = _plain()
+    (
+        load, store, store_rounded, splat, fma, divide, least, greatest, total, totals, prefetch, load8, blanks,
+        trailing_zeros,
+    ) = _plain()  # fmt: skip
+
+
+@kernel
+def _trial_of_halves(numbers, halves, noise):
+    """Round numbers to halves and back."""
+    store_rounded(halves, 0, load(numbers, 0), noise, 0)
+    v = load(halves, 0)
+    store(halves, 0, v)
+    store(numbers, 0, load(halves, 0))
+
+
+def _halves_work() -> bool:
+    from llvmlite import binding
+
+    # Without the instruction LLVM calls a function for it, which may not be there: that would end the process.
+    if PLAIN or (
+        binding.get_process_triple().startswith(("x86_64", "i686")) and not binding.get_host_cpu_features().get("f16c")
+    ):
+        return False
+    numbers = np.array([1.5, -2.25, 0, 1e-3] * 4, np.float32)
+    expected = numbers.astype(np.float16)
+    try:
+        _trial_of_halves(numbers, np.zeros(WIDTH, np.int16), np.zeros(WIDTH, np.int32))
+    except Exception as error:  # noqa: BLE001 (as above)
+        logger.warning("halves are not available with this Numba: %s", error)
+        return False
+    return bool(np.allclose(numbers, expected, rtol=1e-3))
+
+
+HALVES = _halves_work()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,25 +77,89 @@ class Naive:
         return [example for example in made if example[0] and example[1]]
 
     def train(
-        self, table: NDArray[np.float64], epochs: int, rate: float
+        self,
+        table: NDArray[np.float64],
+        epochs: int,
+        rate: float,
+        loss: str = "softmax",
+        negatives: int = 0,
+        state: int = 1,
+        draw: Callable[[int], int] = int,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Change the input rows, one a feature; returns the output rows and each epoch's loss. One label a line."""
+        """Change the input rows, one a feature; returns the output rows and each epoch's loss.
+
+        state: of the draws; draw: turns it into a label.
+        """
         output = np.zeros((len(self.labels), table.shape[1]))
+        paths = tree_paths([self.counts[label] for label in self.labels])
         examples = self.examples()
         total = epochs * sum(tokens for _, _, tokens in examples)
         done, losses = 0, []
         for _ in range(epochs):
-            loss = 0.0
+            summed = 0.0
             for features, labels, tokens in examples:
                 step = rate * (1 - done / total)
                 hidden = table[features].mean(axis=0)
-                scores = np.exp(output @ hidden - (output @ hidden).max())
-                scores /= scores.sum()
-                loss -= np.log(scores[labels[0]] + 1e-5)
-                errors = step * ((np.arange(len(output)) == labels[0]) - scores)
-                gradient = errors @ output / len(features)
-                output += np.outer(errors, hidden)
-                np.add.at(table, features, gradient)
+                state = advanced(state)
+                label = labels[state % len(labels)]
+                if loss == "softmax":
+                    scores = np.exp(output @ hidden - (output @ hidden).max())
+                    scores /= scores.sum()
+                    summed -= np.log(scores[label] + 1e-5)
+                    errors = step * ((np.arange(len(output)) == label) - scores)
+                    gradient = errors @ output
+                    output += np.outer(errors, hidden)
+                else:
+                    targets = paths[label] if loss == "hs" else [(row, row in labels) for row in range(len(output))]
+                    if loss == "ns":
+                        targets = [(label, True)]
+                        while len(targets) <= negatives:
+                            state = advanced(state)
+                            drawn = draw(state)
+                            targets += [] if drawn == label else [(drawn, False)]
+                    gradient = np.zeros(table.shape[1])
+                    for row, positive in targets:
+                        chance = 1 / (1 + np.exp(-output[row] @ hidden))
+                        summed -= np.log((chance if positive else 1 - chance) + 1e-5)
+                        error = step * (positive - chance)
+                        gradient += error * output[row]
+                        output[row] += error * hidden
+                np.add.at(table, features, gradient / len(features))
                 done += tokens
-            losses.append(loss / len(examples))
+            losses.append(summed / len(examples))
         return output, np.array(losses)
+
+
+def advanced(state: int) -> int:
+    """xorshift64."""
+    state ^= state << 13 & (2**64 - 1)
+    state ^= state >> 7
+    return state ^ (state << 17 & (2**64 - 1))
+
+
+def tree_paths(counts: list[int]) -> list[list[tuple[int, bool]]]:
+    """(inner node, whether its second child) of each label, by facebookresearch/fastText, src/loss.cc, buildTree."""
+    size = len(counts)
+    nodes = [(count, -1, False) for count in counts] + [(10**15, -1, False)] * (size - 1)
+    weights, parents, second = ([node[k] for node in nodes] for k in range(3))
+    leaf, node = size - 1, size
+    for inner in range(size, 2 * size - 1):
+        chosen = []
+        for _ in range(2):
+            if leaf >= 0 and weights[leaf] < weights[node]:
+                chosen.append(leaf)
+                leaf -= 1
+            else:
+                chosen.append(node)
+                node += 1
+        weights[inner] = weights[chosen[0]] + weights[chosen[1]]
+        parents[chosen[0]] = parents[chosen[1]] = inner
+        second[chosen[1]] = True
+    paths = []
+    for label in range(size):
+        path, place = [], label
+        while parents[place] != -1:
+            path.append((parents[place] - size, second[place]))
+            place = parents[place]
+        paths.append(path)
+    return paths

@@ -34,7 +34,8 @@ def expanded(data: bytes, min_count: int, ngrams: int, buckets: int, threads: in
 def numbered(made: Features, vocabulary: Vocabulary, ngrams: int, buckets: int, threads: int, *, merge: bool = True):  # type: ignore[no-untyped-def]
     shape = (ngrams, buckets, len(vocabulary.words))
     with ThreadPoolExecutor(threads) as pool:
-        numbering = features.number(made, shape, threads, pool, Event(), merge=merge)
+        kept = None if merge else np.arange(shape[2] + (buckets if ngrams > 1 else 0))
+        numbering = features.number(made, shape, threads, pool, Event(), kept)
         return numbering, features.compact(made, numbering, threads, pool)
 
 

@@ -39,7 +39,7 @@ def test_word_vectors_have_the_published_defaults_too(mode: str) -> None:
     assert made.notes() == []
 
 
-@pytest.mark.parametrize(("mode", "loss"), [("skipgram", "softmax"), ("supervised", "ns"), ("supervised", "hs")])
+@pytest.mark.parametrize(("mode", "loss"), [("skipgram", "softmax"), ("cbow", "ova"), ("batch_skipgram", "softmax")])
 def test_a_loss_that_the_mode_lacks_is_refused(mode: str, loss: str) -> None:
     with pytest.raises(ClientError, match=f"loss = {loss} is not allowed in mode {mode}"):
         BlazingTextHyperparameters.parse({"mode": mode, "loss": loss})
@@ -84,3 +84,15 @@ def test_what_no_model_could_be_loaded_with_is_refused(name: str) -> None:
     assert BlazingTextHyperparameters.parse({"mode": "supervised", name: str(most)})
     with pytest.raises(ClientError, match=rf"{name} = {most + 1} is not allowed: 1 to {most}"):
         BlazingTextHyperparameters.parse({"mode": "supervised", name: str(most + 1)})
+
+
+def test_two_folds_are_the_fewest() -> None:
+    assert BlazingTextHyperparameters.parse({"mode": "supervised", "k_fold": "2"}).k_fold == 2
+    with pytest.raises(ClientError, match="k_fold = 1 is not allowed: 2 or more folds, or 0 for none"):
+        BlazingTextHyperparameters.parse({"mode": "supervised", "k_fold": "1"})
+
+
+def test_negative_samples_are_used_where_negatives_are_drawn() -> None:
+    given = {"mode": "supervised", "negative_samples": "7"}
+    assert any("negative_samples has no effect" in note for note in BlazingTextHyperparameters.parse(given).notes())
+    assert BlazingTextHyperparameters.parse({**given, "loss": "ns"}).notes() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,27 @@ from hypothesis import strategies as st
 
 from tests.algorithms.blazingtext.jobs import Listener, job, reviews
 from tests.algorithms.blazingtext.naive import Naive
-from wildsage.algorithms.blazingtext import supervised, training
+from wildsage.algorithms.blazingtext import BlazingText, epochs, fasttext_file, memory, supervised, training
+from wildsage.algorithms.blazingtext.kernels.random import draw_word
+from wildsage.algorithms.blazingtext.losses import make_loss
+from wildsage.algorithms.blazingtext.model import TextClassifier
+from wildsage.algorithms.blazingtext.quantize import quantize
 from wildsage.algorithms.blazingtext.supervised import TrainedRows
+from wildsage.algorithms.vector import HALVES
 from wildsage.contract.errors import ClientError
 
 
 def same(a: TrainedRows, b: TrainedRows) -> bool:
     arrays = ("word_rows", "bucket_ids", "bucket_rows", "output")
     return a.vocabulary.words == b.vocabulary.words and all(
-        np.array_equal(getattr(a, name), getattr(b, name)) for name in arrays
+        np.array_equal(fasttext_file.dense(getattr(a, name)), fasttext_file.dense(getattr(b, name))) for name in arrays
     )
 
 
 def table_of(rows: TrainedRows, buckets: int) -> np.ndarray:
     """One row a feature, words first."""
     dense = np.zeros((buckets, rows.word_rows.shape[1]))
-    dense[rows.bucket_ids] = rows.bucket_rows
+    dense[rows.bucket_ids] = fasttext_file.dense(rows.bucket_rows)
     return np.vstack([rows.word_rows, dense])
 
 
@@ -36,20 +42,41 @@ def one_label(lines: int) -> bytes:
     return b"".join(line.replace(b" __label__a", b"") + b"\n" for line in reviews(lines).split(b"\n") if line)
 
 
-@pytest.mark.parametrize("dim", [1, 16, 33])
-@pytest.mark.parametrize(("lines", "ngrams"), [(3, 2), (60, 1), (101, 3)])
+def many_labels(lines: int) -> bytes:
+    """Lines with one to three of seven labels, of rather different counts."""
+    rng = random.Random(3)
+    made = []
+    for k in range(lines):
+        labels = {rng.randrange(1 + rng.randrange(7)) for _ in range(rng.choice([1, 1, 1, 2, 3]))}
+        words = [f"w{label}" for label in labels] + [f"x{rng.randrange(9)}" for _ in range(rng.randrange(6))]
+        made.append(" ".join([*(f"__label__{label}" for label in sorted(labels)), *words, f"only{k}"]) + "\n")
+    return "".join(made).encode()
+
+
+@pytest.mark.parametrize(
+    ("loss", "data", "ngrams", "dim"),
+    [
+        ("softmax", one_label(3), 2, 16),
+        ("softmax", one_label(101), 3, 1),
+        ("softmax", many_labels(80), 1, 33),
+        ("hs", many_labels(80), 2, 17),
+        ("hs", one_label(60), 1, 16),
+        ("ova", many_labels(80), 2, 17),
+        ("ns", many_labels(80), 2, 17),
+        ("ns", one_label(60), 1, 1),
+    ],
+)
 def test_rows_are_those_of_the_slow_truth(
-    lines: int, ngrams: int, dim: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loss: str, data: bytes, ngrams: int, dim: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = one_label(lines) + b"__label__a __label__x\n\nno label\n__label__b twice twice twice\n".replace(
-        b" __label__x", b""
-    )
+    data = data + b"__label__a\n\nno label\n__label__b twice twice twice\n"
     # An epoch of no steps shows where training starts.
     started: list[TrainedRows] = []
-    monkeypatch.setattr(supervised.Training, "run_epoch", lambda self: setattr(self.position, "lines", [
+    monkeypatch.setattr(epochs.Training, "run_epoch", lambda self: setattr(self.position, "lines", [
         part.starts.size - 1 for part in self.parts
     ]))  # fmt: skip
-    settings: dict[str, Any] = {"word_ngrams": ngrams, "vector_dim": dim, "buckets": 500}
+    settings: dict[str, Any] = {"word_ngrams": ngrams, "vector_dim": dim, "buckets": 500, "loss": loss}
+    settings["negative_samples"] = 3
     started.append(supervised.train(job(tmp_path / "none", {"train": data}, epochs=1, **settings)))
     monkeypatch.undo()
 
@@ -58,7 +85,11 @@ def test_rows_are_those_of_the_slow_truth(
     naive = Naive(data, 1, ngrams, 500)
     assert trained.vocabulary.words == naive.words
     table = table_of(started[0], 500)
-    output, losses = naive.train(table, 4, 0.5)
+    state = int(training.random_states(0, 1)[0][0])
+    alias = make_loss("ns", trained.vocabulary.label_counts, 3).alias
+    output, losses = naive.train(
+        table, 4, 0.5, loss, 3, state, lambda state: int(draw_word(alias, np.uint64(state)))
+    )  # fmt: skip
     np.testing.assert_allclose(trained.output, output, rtol=2e-3, atol=2e-5)
     np.testing.assert_allclose(table_of(trained, 500), table, rtol=2e-3, atol=2e-5)
     told = [float(line.rsplit(" ", 1)[1]) for line in listener.lines if "loss" in line]
@@ -66,7 +97,7 @@ def test_rows_are_those_of_the_slow_truth(
 
 
 def test_words_start_at_random_and_bucket_rows_at_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervised.Training, "run_epoch", lambda self: setattr(self.position, "lines", [
+    monkeypatch.setattr(epochs.Training, "run_epoch", lambda self: setattr(self.position, "lines", [
         part.starts.size - 1 for part in self.parts
     ]))  # fmt: skip
     rows = supervised.train(job(tmp_path, {"train": reviews(400)}, epochs=1, vector_dim=100))
@@ -75,7 +106,7 @@ def test_words_start_at_random_and_bucket_rows_at_zero(tmp_path: Path, monkeypat
     assert np.abs(shared).max() <= 0.01
     assert abs(shared.mean()) < 1e-3
     assert shared.std() == pytest.approx(0.01 / np.sqrt(3), rel=0.1)
-    assert not rows.bucket_rows.any()
+    assert not fasttext_file.dense(rows.bucket_rows).any()
     assert not rows.output.any()
 
 
@@ -117,7 +148,7 @@ def test_one_seed_one_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("calls", [1, 3, 8])
 def test_a_stopped_job_ends_as_if_it_had_not_been(calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervised, "CHUNK", 1)  # a look at the stop flag after each line
+    monkeypatch.setattr(epochs, "CHUNK", 1)  # a look at the stop flag after each line
     monkeypatch.setattr(
         training,
         "wait",
@@ -200,13 +231,13 @@ def scripted(monkeypatch: pytest.MonkeyPatch, accuracies: list[float]) -> list[n
     """Let validation answer these figures, one an epoch; returns the output rows as they were then."""
     kept: list[np.ndarray] = []
 
-    def accuracy(self: supervised.Training, parts: Any) -> float:
+    def accuracy(self: epochs.Training, parts: Any) -> float:
         if parts is not self.validation:
             return 1.0
         kept.append(self.output.reshape(-1, self.width)[:, : self.parameters.vector_dim].copy())
         return accuracies[len(kept) - 1]
 
-    monkeypatch.setattr(supervised.Training, "accuracy", accuracy)
+    monkeypatch.setattr(epochs.Training, "accuracy", accuracy)
     return kept
 
 
@@ -309,7 +340,7 @@ def test_any_bytes_give_a_model_or_a_client_error(
         rows = supervised.train(context)
     if rows is not None:
         assert np.isfinite(rows.word_rows).all()
-        assert np.isfinite(rows.bucket_rows).all()
+        assert np.isfinite(fasttext_file.dense(rows.bucket_rows)).all()
         assert len(rows.vocabulary.labels) >= 2
 
 
@@ -318,3 +349,91 @@ def test_more_threads_than_lines_are_not_used(tmp_path: Path) -> None:
     rows = supervised.train(job(tmp_path, {"train": reviews(20)}, listener, threads=50, vector_dim=7, word_ngrams=1))
     assert rows.word_rows.shape[1] == 7
     assert listener.facts["threads"] == 1
+
+
+REPEATS = b"__label__a twice twice twice own own\n__label__b once upon a time\n"
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+@pytest.mark.parametrize("ngrams", [1, 2, 3])
+def test_a_model_answers_as_its_file_does(storage: str, ngrams: int, tmp_path: Path) -> None:
+    data = reviews(300) + REPEATS
+    context = job(tmp_path, {"train": data}, listener := Listener(), storage=storage, word_ngrams=ngrams, vector_dim=20)
+    model = BlazingText().train(context)
+    assert listener.facts["storage"] == (storage if HALVES else "float32")
+    model.save(tmp_path)
+    loaded = TextClassifier.load(tmp_path)
+    texts = [" ".join(word for word in line.split() if word[:2] != "__") for line in data.decode().splitlines()]
+    wishes = [{"k": 3}] * len(texts)
+    for ours, theirs in zip(model.predict(texts, wishes), loaded.predict(texts, wishes), strict=True):
+        assert ours["label"] == theirs["label"]
+        np.testing.assert_allclose(ours["prob"], theirs["prob"], rtol=1e-5)
+    assert [entry["token"] for entry in model.explain("good bad")] == [
+        entry["token"] for entry in loaded.explain("good bad")
+    ]
+    small = quantize(model.file, cutoff=0)
+    fasttext_file.write(tmp_path / "small.ftz", small)
+
+
+@pytest.mark.skipif(not HALVES, reason="needs a processor with vectors of halves")
+@pytest.mark.parametrize("loss", ["softmax", "ova"])
+def test_halves_learn_what_floats_learn(loss: str, tmp_path: Path) -> None:
+    data = one_label(400)
+    settings: dict[str, Any] = {"epochs": 3, "word_ngrams": 2, "loss": loss}
+    floats, halves = (
+        supervised.train(job(tmp_path / storage, {"train": data}, storage=storage, **settings))
+        for storage in ("float32", "float16")
+    )
+    np.testing.assert_allclose(halves.output, floats.output, rtol=0.03, atol=0.06)
+    np.testing.assert_allclose(halves.word_rows, floats.word_rows, rtol=0.03, atol=0.06)
+    again = supervised.train(job(tmp_path / "again", {"train": data}, storage="float16", **settings))
+    assert same(halves, again)
+
+
+def test_large_tables_are_halves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, storage in ((0, "float16" if HALVES else "float32"), (1 << 30, "float32")):
+        monkeypatch.setattr(memory, "LARGE_TABLE", limit)
+        supervised.train(job(tmp_path / str(limit), {"train": reviews(60)}, listener := Listener()))
+        assert listener.facts["storage"] == storage
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+def test_deterministic_jobs_give_the_same_bytes(storage: str, tmp_path: Path) -> None:
+    data = reviews(1500)
+    models = []
+    for threads in (1, 2, 2, 3):
+        folder = tmp_path / str(len(models))
+        context = job(folder, {"train": data}, threads=threads, deterministic=True, storage=storage, word_ngrams=2)
+        BlazingText().train(context).save(folder)
+        models.append((folder / "model.bin").read_bytes())
+    assert len(set(models)) == 1
+
+
+def test_train_accuracy_is_of_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for lines in (10_000, 300):
+        monkeypatch.setattr(epochs, "SAMPLE_LINES", lines)
+        listener = Listener()
+        supervised.train(job(tmp_path / str(lines), {"train": reviews(1000)}, listener, word_ngrams=1, epochs=2))
+        found.append({name: value for name, value, _ in listener.metrics}["train:accuracy"])
+    assert abs(found[0] - found[1]) < 0.06
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+def test_a_stopped_job_of_halves_ends_as_if_it_had_not_been(
+    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)
+    channels, settings = {"train": reviews(150)}, {"storage": storage, "loss": "ns", "epochs": 4}
+    expected = supervised.train(job(tmp_path / "whole", channels, **settings))
+
+    class Killed(Listener):
+        def say(self, text: str) -> None:
+            if text.startswith("epoch 3"):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        supervised.train(job(tmp_path / "parts", channels, Killed(), **settings))
+    resumed = supervised.train(job(tmp_path / "parts", channels, listener := Listener(), **settings))
+    assert any("in epoch 3" in line for line in listener.lines)
+    assert same(resumed, expected)

@@ -33,7 +33,7 @@ SAMPLE = 1 << 18  # bytes of each file that an estimate looks at
 COUNTED_ORDER = 4  # the longest n-grams that an estimate counts
 GZIP_RATIO = 4  # text gains about three times
 COMPILE_SECONDS = 10
-SOFTMAX = 3  # FastTextSettings.loss
+WARM_LINES = 300
 BASE_BYTES = 200 << 20  # Python, NumPy, Numba with LLVM, and the kernels
 
 
@@ -44,18 +44,20 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
     hyperparameters = BlazingTextHyperparameters
     model = TextClassifier
     other_models = (WordVectors,)
-    optional_channels = ("validation", "model", "evaluation")
+    optional_channels = ("validation", "test", "model", "pretrained_vectors", "evaluation")
 
     def estimate_memory(self, context: TrainingContext[BlazingTextHyperparameters]) -> MemoryEstimate:
         """The peak, with the number of distinct words and n-grams extrapolated from the head of the text.
 
         Once the text is read they are known: training refuses then what this let pass.
         """
+        from wildsage.algorithms.blazingtext import pretrained
+
         parameters = context.hyperparameters
         if parameters.mode != "supervised":
             return _words_estimate(context)
         text = Extent()
-        for name in ("train", "validation"):
+        for name in ("train", "validation", "test"):
             if name in context.channels:
                 text = text + _measure(context.channels[name], parameters.word_ngrams)
         words = min(text.words, text.tokens // max(1, parameters.min_count))
@@ -63,8 +65,15 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         rows = words + min(buckets, text.ngrams)
         features = text.tokens * parameters.word_ngrams
         numbers = text.bytes + 4 * text.tokens  # the text, mapped, and its token ids
-        training = 8 * features + 8 * (words + buckets) + table_bytes(parameters, rows)
-        peak = BASE_BYTES + max(numbers + 8 * features, training, table_bytes(parameters, rows, copies=2))
+        folds = 4 * features if parameters.k_fold else 0  # a copy of those that a fold has
+        vectors = 4 * words * parameters.vector_dim
+        training = 8 * features + folds + 8 * (words + buckets) + vectors
+        training += table_bytes(parameters, rows)
+        peak = BASE_BYTES + max(numbers + 8 * features, training)
+        if pretrained.CHANNEL in context.channels:
+            channel = context.channels[pretrained.CHANNEL]
+            peak = max(peak, BASE_BYTES + 4 * features + vectors + pretrained.memory(channel))
+            peak += vectors  # as they were read, while the table is made
         return MemoryEstimate(peak, memory_advice(parameters))
 
     def train(self, context: TrainingContext[BlazingTextHyperparameters]) -> TextClassifier | WordVectors:
@@ -79,7 +88,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         return self._train_words(context)
 
     def _train_classifier(self, context: TrainingContext[BlazingTextHyperparameters]) -> TextClassifier:
-        from wildsage.algorithms.blazingtext import supervised
+        from wildsage.algorithms.blazingtext import losses, supervised
 
         _tell_compilation(context)
         parameters = context.hyperparameters
@@ -95,7 +104,9 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
             dim=parameters.vector_dim,
             epoch=parameters.epochs,
             min_count=parameters.min_count,
+            neg=parameters.negative_samples,
             word_ngrams=parameters.word_ngrams,
+            loss=losses.CODES[parameters.chosen_loss],
             bucket=parameters.buckets,
         )
         return TextClassifier.from_training(
@@ -153,36 +164,41 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         """Compile every kernel that training and answering need, by going through a small job and its model."""
         import numpy as np
 
-        from wildsage.algorithms.blazingtext.kernels.supervised import place_rows
+        from wildsage.algorithms.blazingtext.kernels.rows import place_rows
         from wildsage.algorithms.blazingtext.kernels.text import copy_table
         from wildsage.algorithms.blazingtext.kernels.word_vectors import merge_copies
         from wildsage.algorithms.blazingtext.warm import use_models
         from wildsage.algorithms.context import TrainingContext
+        from wildsage.algorithms.vector import HALVES
         from wildsage.contract.channels import Channel
 
         with tempfile.TemporaryDirectory() as folder:
             base = Path(folder)
             channel = Channel("train", base / "train")
             channel.path.mkdir()
-            # Quotes, a long word and several labels take the paths that plain text does not.
-            (channel.path / "text").write_text(
-                '__label__a "first words"\n__label__b __label__c a word-of-some-length\n'
-            )
+            # Quotes, a long word and several labels take the paths that plain text does not; two threads train at once.
+            lines = '__label__a "first words"\n__label__b __label__c a word-of-some-length twice twice\n'
+            (channel.path / "text").write_text(lines * WARM_LINES)
             values = {"mode": "supervised", "min_count": 1, "buckets": 100, "vector_dim": 4, "epochs": 1}
             channels = {"train": channel, "validation": channel}
-            context = TrainingContext(
-                BlazingTextHyperparameters.model_validate(values), channels, base, base, _Silence()
-            )
-            model = cls()._train_classifier(context)
+            models = []
+            for more in ({"storage": "float32", "k_fold": 2}, {"storage": "float16"}):
+                parameters = BlazingTextHyperparameters.model_validate(values | more)
+                context = TrainingContext(
+                    parameters, channels, base, base / str(more["storage"]), _Silence(), threads=2
+                )
+                models.append(cls()._train_classifier(context))
             for more in ({"mode": "skipgram", "subwords": True}, {"mode": "cbow", "loss": "hs"}):
                 parameters = BlazingTextHyperparameters.model_validate(values | more)
                 cls()._train_words(TrainingContext(parameters, channels, base, base, _Silence()))
             (base / "model").mkdir()
-            use_models(base / "model", model)
+            use_models(base / "model", models[-1])
         # What so small a job does not come to: a prepared model's rows, a table of words that grows, threads in rounds.
         rows = np.zeros(16, np.float32)
         merge_copies(rows, rows, 1, np.zeros((1, 1), np.uint8), 16, 0, 1)
-        place_rows(np.zeros(16, np.float32), 16, np.zeros(1, np.int32), 4, 0, 1, np.zeros(4, np.float32))
+        for dtype in (np.float32, np.int16) if HALVES else (np.float32,):
+            table, given = np.zeros(16, dtype), np.zeros(16, np.float32)
+            place_rows(table, 16, np.zeros(1, np.int32), 4, 0, 1, given.copy(), given)
         copy_table(np.zeros(2, np.uint64), np.zeros(4, np.uint64))
 
 
@@ -229,6 +245,8 @@ def _evaluate(context: TrainingContext[BlazingTextHyperparameters], model: WordV
 
 def _earlier_model(context: TrainingContext[BlazingTextHyperparameters], stack: ExitStack) -> TextClassifier:
     """Load the classifier in channel `model`, and check that training can go on from it."""
+    from wildsage.algorithms.blazingtext.losses import CODES
+
     parameters = context.hyperparameters
     model = TextClassifier.load(_model_folder(context, stack, TextClassifier, ("model.bin",)))
     settings, problems = model.file.settings, []
@@ -238,10 +256,11 @@ def _earlier_model(context: TrainingContext[BlazingTextHyperparameters], stack: 
         problems.append(f"its vectors have {settings.dim} columns, so vector_dim must be {settings.dim}")
     if settings.bucket and parameters.word_ngrams > 1 and settings.bucket != parameters.buckets:
         problems.append(f"it has {settings.bucket} buckets, so buckets must be {settings.bucket}")
-    if settings.loss != SOFTMAX or settings.maxn > 0:
-        problems.append(
-            "it was not trained with softmax on whole words (loss = softmax, maxn = 0), as this goes on with"
-        )
+    if settings.loss != CODES[parameters.chosen_loss]:
+        theirs = next(name for name, code in CODES.items() if code == settings.loss)
+        problems.append(f"it was trained with loss = {theirs}, so loss must be {theirs}")
+    if settings.maxn > 0:
+        problems.append("it has character n-grams (maxn > 0), and this goes on with whole words only")
     if problems:
         raise ClientError(f"channel model: {'; '.join(problems)}")
     return model

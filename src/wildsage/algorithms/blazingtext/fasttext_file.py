@@ -23,12 +23,16 @@ import numpy as np
 
 from wildsage.algorithms.blazingtext.hyperparameters import LIMITS
 from wildsage.algorithms.blazingtext.kernels.predict import HIERARCHICAL, ONE_VS_ALL, scan_entries
+from wildsage.algorithms.blazingtext.kernels.rows import spread_rows
+from wildsage.algorithms.vector import padded
 from wildsage.contract.errors import AlgorithmError, DataError, InternalServerError
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing import Self, TypeAlias
 
     from numpy.typing import NDArray
+
+    Rows: TypeAlias = "NDArray[np.float32] | QuantisedRows | TableRows"
 
 MAGIC, VERSION = 793712314, 12
 OLDEST_VERSION = 11  # the same, but its supervised models have no character n-grams, whatever their settings say
@@ -48,6 +52,7 @@ CENTROIDS = 256
 NOT_PRUNED = -1
 PAGE_BYTES = 4096
 CHUNK_BYTES = 16 << 20
+BLOCK_BYTES = 1 << 20  # what is put together to be written: it stays in the cache
 # A shorter gap between rows is written as zeros: a system call costs as much.
 WORTHWHILE_HOLE_BYTES = 4 * PAGE_BYTES
 LARGEST = (1 << 31) - 1
@@ -115,9 +120,32 @@ class QuantisedRows:
         return found
 
 
-def dense(rows: NDArray[np.float32] | QuantisedRows) -> NDArray[np.float32]:
+@dataclass(frozen=True)
+class TableRows:
+    """Rows where training left them: row k is the first `dim` columns of table[places[k]]; some may be in one place.
+
+    table: float32 or float16 (R, width), width a multiple of 16. places: int32 (n,).
+    """
+
+    dim: int
+    table: NDArray[np.float32] | NDArray[np.float16]
+    places: NDArray[np.int32]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.places.size, self.dim
+
+    def __getitem__(self, rows: slice | NDArray[np.int64] | NDArray[np.bool_]) -> TableRows:
+        return replace(self, places=self.places[rows])
+
+    def decode(self) -> NDArray[np.float32]:
+        """A copy of the rows: float32 (n, dim)."""
+        return self.table[self.places, : self.dim].astype(np.float32)
+
+
+def dense(rows: Rows) -> NDArray[np.float32]:
     """Rows as floats: themselves, or decoded."""
-    return rows.decode() if isinstance(rows, QuantisedRows) else rows
+    return rows if isinstance(rows, np.ndarray) else rows.decode()
 
 
 @dataclass(frozen=True)
@@ -130,7 +158,8 @@ class FastTextFile:
     all have one, in order. pruned: the other buckets are no features at all, where they are otherwise zero; the ids may
     then come in any order.
     output: (C, dim) of a classifier; (V, dim) of word vectors, or (0, dim), where only the input rows are known.
-    Rows are float32, or all input rows are quantised together, and the output rows perhaps, too.
+    Rows are float32, or all input rows are quantised together, and the output rows perhaps, too; those of buckets may
+    lie in a training table.
     Arrays from a file are mapped, read-only, and need not be aligned.
     """
 
@@ -141,7 +170,7 @@ class FastTextFile:
     counts: NDArray[np.int64]
     word_rows: NDArray[np.float32] | QuantisedRows
     bucket_ids: NDArray[np.int64] | None
-    bucket_rows: NDArray[np.float32] | QuantisedRows
+    bucket_rows: Rows
     output: NDArray[np.float32] | QuantisedRows
     pruned: bool = False
 
@@ -156,7 +185,7 @@ class FastTextFile:
         settings: FastTextSettings,
         word_rows: NDArray[np.float32],
         bucket_ids: NDArray[np.int64],
-        bucket_rows: NDArray[np.float32],
+        bucket_rows: NDArray[np.float32] | TableRows,
         output: NDArray[np.float32],
     ) -> Self:
         """Make a file's content of what training leaves; float32 arrays are kept, not copied.
@@ -199,7 +228,9 @@ class FastTextFile:
             counts=counts,
             word_rows=np.ascontiguousarray(word_rows, np.float32),
             bucket_ids=bucket_ids,
-            bucket_rows=np.ascontiguousarray(bucket_rows, np.float32),
+            bucket_rows=(
+                bucket_rows if isinstance(bucket_rows, TableRows) else np.ascontiguousarray(bucket_rows, np.float32)
+            ),
             output=np.ascontiguousarray(output, np.float32),
         )
 
@@ -420,7 +451,7 @@ class _Reader:
 
 
 def write(path: Path, model: FastTextFile) -> None:
-    """Write a model: beside the file, then renamed over it, on disk before this returns.
+    """Write a model: beside the file, then renamed over it.
 
     Pages without a value other than zero are left as holes, which need neither time nor disk; they read as zeros.
     Raises InternalServerError if the disk refuses, AlgorithmError for a pruned model that is not quantised.
@@ -433,8 +464,10 @@ def write(path: Path, model: FastTextFile) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[int]:
-    """Open a new file beside `path` for write_at; at the end it is on disk and takes its place, unless this failed.
+    """Open a new file beside `path` for write_at; at the end it takes its place, unless this failed.
 
+    It is whole, also if the process is killed. It is not flushed to the disk, which took as long as all the rest for a
+    model of 800 MB: what must outlive a loss of power is the artefact that is made of it, and that is flushed.
     Raises InternalServerError if the disk refuses.
     """
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
@@ -442,15 +475,9 @@ def replacing(path: Path) -> Iterator[int]:
         descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             yield descriptor
-            os.fsync(descriptor)
         finally:
             os.close(descriptor)
         os.replace(beside, path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
     except OSError as error:
         raise InternalServerError(f"{path}: cannot be written: {error.strerror}") from error
     finally:
@@ -490,23 +517,23 @@ def _kept(bucket_ids: NDArray[np.int64]) -> bytes:
 
 def _write_input(descriptor: int, model: FastTextFile, at: int) -> int:
     """Write dense input rows; returns the byte after them."""
-    settings, words, buckets = model.settings, dense(model.word_rows), dense(model.bucket_rows)
+    settings, words = model.settings, dense(model.word_rows)
     write_at(descriptor, SHAPE.pack(0, words.shape[0] + settings.bucket, settings.dim), at)
     words_at = at + SHAPE.size
     buckets_at = words_at + 4 * words.shape[0] * settings.dim
     for row, block in _chunks(words):
         write_at(descriptor, block.data.cast("B"), words_at + 4 * settings.dim * row)
     if model.bucket_ids is None:
-        pieces = _chunks(buckets, WORTHWHILE_HOLE_BYTES)
+        pieces = _chunks(dense(model.bucket_rows), WORTHWHILE_HOLE_BYTES)
     else:
-        pieces = _runs(model.bucket_ids, buckets)
+        pieces = _runs(model.bucket_ids, model.bucket_rows)
     for row, block in pieces:
         if block.any():
             write_at(descriptor, block.data.cast("B"), buckets_at + 4 * settings.dim * row)
     return int(buckets_at + 4 * settings.bucket * settings.dim)
 
 
-def _write_quantised(descriptor: int, pieces: list[NDArray[np.float32] | QuantisedRows], at: int) -> int:
+def _write_quantised(descriptor: int, pieces: list[Rows], at: int) -> int:
     """Write rows that are quantised together; returns the byte after them."""
     parts = [piece for piece in pieces if isinstance(piece, QuantisedRows)]
     first, rows = parts[0], sum(piece.shape[0] for piece in parts)
@@ -539,23 +566,26 @@ def _chunks(rows: NDArray[np.float32], chunk_bytes: int = CHUNK_BYTES) -> Iterat
         yield start, np.ascontiguousarray(rows[start : start + step], "<f4")
 
 
-def _runs(ids: NDArray[np.int64], rows: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _runs(ids: NDArray[np.int64], rows: Rows) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Pieces of a mostly zero table whose row ids[i] is rows[i], each with the number of its first row.
 
     Rows that are near each other go together, with the zeros between them: 755,000 of 2,000,000 rows are touched in an
-    ordinary training, and leave hardly a page untouched.
+    ordinary training, and leave hardly a page untouched. A piece is good until the next.
     """
     if not ids.size:
         return
-    row_bytes = 4 * rows.shape[1]
-    gap, step = 1 + WORTHWHILE_HOLE_BYTES // row_bytes, max(1, CHUNK_BYTES // row_bytes)
+    dim = rows.shape[1]
+    gap, step = 1 + WORTHWHILE_HOLE_BYTES // (4 * dim), max(1, BLOCK_BYTES // (4 * dim))
     new_run = np.flatnonzero((np.diff(ids) > gap) | (np.diff(ids // step) > 0)) + 1
-    bounds = [0, *new_run.tolist(), ids.size]
-    for start, end in pairwise(bounds):
+    out = np.empty(step * dim + padded(dim), "<f4")
+    for start, end in pairwise([0, *new_run.tolist(), ids.size]):
         first, last = int(ids[start]), int(ids[end - 1])
-        if last - first + 1 == end - start:
-            yield first, np.ascontiguousarray(rows[start:end], "<f4")
-            continue
-        block = np.zeros((last - first + 1, rows.shape[1]), "<f4")
-        block[ids[start:end] - first] = rows[start:end]
+        block = out[: (last - first + 1) * dim].reshape(-1, dim)
+        if isinstance(rows, TableRows):
+            table = rows.table.reshape(-1)
+            flat = table.view(np.int16) if table.dtype == np.float16 else table
+            spread_rows(flat, rows.table.shape[1], rows.places, ids, start, end, dim, out)
+        else:
+            block[:] = 0
+            block[ids[start:end] - first] = dense(rows[start:end])
         yield first, block

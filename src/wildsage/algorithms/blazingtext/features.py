@@ -56,6 +56,16 @@ class Numbering:
     own_weights: NDArray[np.float32]  # (L,)
     rows: int
 
+    def touched(self, first: int) -> NDArray[np.int64]:
+        """The features from `first` on that have a row, ascending, less `first`."""
+        return np.flatnonzero(self.states[2 * first :: 2] != kernels.UNSEEN)
+
+    def repeated(self, first: int) -> NDArray[np.int64]:
+        """The features from `first` on that only one line has, and more than once; known once lines are compact."""
+        return first + np.flatnonzero(
+            (self.states[2 * first :: 2] <= kernels.OWN) & (self.states[2 * first + 1 :: 2] > 0)
+        )
+
     def rows_of(self, features: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Row (-1: none) and scale of each feature: its vector is row * scale."""
         state = self.states[2 * features]
@@ -127,13 +137,17 @@ def number(
     threads: int,
     pool: ThreadPoolExecutor,
     stop: Event,
-    *,
-    merge: bool = True,
+    kept: NDArray[np.int64] | None = None,
 ) -> Numbering:
-    """Give rows to the features. The numbers do not depend on the number of threads."""
+    """Give rows to the features; those `kept` share theirs with none.
+
+    The numbers do not depend on the number of threads.
+    """
     count = shape[2] + (shape[1] if shape[0] > 1 else 0)
     states = aligned(2 * count, np.int32, zero=False)
     states.fill(kernels.UNSEEN)
+    if kept is not None:
+        states[2 * kept] = kernels.KEPT
     own_rows = np.full(made.lines, -1, np.int32)
     blocks = _blocks(made.starts, 0, made.lines, BLOCK)
 
@@ -143,10 +157,13 @@ def number(
             kernels.find_shared(made.features, made.starts, begin, end, owner, threads, states)
 
     run_all(pool, [(find, (owner,)) for owner in range(threads)])
+    if kept is not None:
+        idle = kept[states[2 * kept] == kernels.KEPT]
+        states[2 * idle] = kernels.UNSEEN
     rows = 0
     for begin, end in blocks:
         check(stop)
-        rows = kernels.number_rows(made.features, made.starts, begin, end, states, own_rows, merge, rows)
+        rows = kernels.number_rows(made.features, made.starts, begin, end, states, own_rows, rows)
     return Numbering(states, own_rows, np.ones(made.lines, np.float32), rows)
 
 
@@ -181,6 +198,22 @@ def look_up(made: Features, numbering: Numbering, threads: int, pool: ThreadPool
     return [future.result() for future in [pool.submit(part, *bounds) for bounds in shares(made.starts, threads)]]
 
 
+def choose(made: Features, lines: NDArray[np.int64], numbering: Numbering | None = None, words: int = 0) -> Features:
+    """A copy of some lines; with a numbering, without words (features below `words`) that it has never seen.
+
+    Lines that have no feature left stay, as lines without any: they are answered, too.
+    """
+    sizes = np.diff(made.starts)[lines]
+    out, starts = np.empty(int(sizes.sum()), np.int32), np.empty(lines.size + 1, np.int64)
+    states = np.empty(0, np.int32) if numbering is None else numbering.states
+    kernels.take_lines(made.features, made.starts, lines, states, words, out, starts)
+    counts = np.diff(made.label_starts)[lines]
+    label_starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    places = np.repeat(made.label_starts[lines] - label_starts[:-1], counts) + np.arange(label_starts[-1])
+    tokens = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.diff(made.tokens)[lines])])
+    return Features(out[: starts[-1]], starts, made.labels[places], label_starts, tokens, 0, None, 0)
+
+
 def _part(made: Features, begin: int, end: int) -> Lines:
     """Lines begin..end, with features still for rows, and offsets of their own."""
     first, last = int(made.starts[begin]), int(made.starts[end])
@@ -189,7 +222,7 @@ def _part(made: Features, begin: int, end: int) -> Lines:
         rows=made.features[first:last],
         weights=np.empty(last - first, np.float32),
         starts=made.starts[begin : end + 1] - first,
-        inverses=(1 / np.diff(made.starts[begin : end + 1])).astype(np.float32),
+        inverses=(1 / np.maximum(1, np.diff(made.starts[begin : end + 1]))).astype(np.float32),
         labels=made.labels[first_label:last_label],
         label_starts=made.label_starts[begin : end + 1] - first_label,
         tokens=made.tokens[begin : end + 1] - made.tokens[begin],

@@ -12,7 +12,8 @@ WORD_VECTOR_MODES = ("batch_skipgram", "skipgram", "cbow")
 LARGEST = 2**31 - 1
 # What a model's reader takes; the published ranges have no upper end.
 LIMITS = {"word_ngrams": 1024, "max_char": 1024, "vector_dim": 1 << 24}
-LOSSES = {"supervised": ("softmax",)} | dict.fromkeys(WORD_VECTOR_MODES, ("ns", "hs"))  # of each mode, default first
+# Of each mode, the default first.
+LOSSES = {"supervised": ("softmax", "hs", "ova", "ns")} | dict.fromkeys(WORD_VECTOR_MODES, ("ns", "hs"))
 
 Whole = Annotated[int, Field(ge=1, le=LARGEST)]
 
@@ -90,16 +91,30 @@ class BlazingTextHyperparameters(Hyperparameters):
         json_schema_extra={"beyond_contract": True},
     )
 
-    loss: Literal["ns", "hs", "softmax"] | Auto = Field(
+    loss: Literal["ns", "hs", "softmax", "ova"] | Auto = Field(
         "auto",
-        description="what is learnt from: ns (negative sampling) or hs (hierarchical softmax) for word vectors, "
-        "softmax for supervised; auto is ns for word vectors",
+        description="what is learnt from: ns (negative sampling) or hs (hierarchical softmax); in supervised mode also "
+        "softmax or ova (one-vs-all); auto is softmax in supervised mode, else ns",
         json_schema_extra={"beyond_contract": True},
+    )
+    storage: Literal["float32", "float16"] | Auto = Field(
+        "auto",
+        description="how rows are kept while they are learnt: float16, rounded at random, takes half of the memory and "
+        "less time; arithmetic is float32 either way; auto is float16 for large tables",
+        json_schema_extra=_for("supervised", ours=True),
     )
     deterministic: bool = Field(
         False,
         description="the same model each time, with the same seed and number of threads; slower with several threads",
-        json_schema_extra=_for(*WORD_VECTOR_MODES, ours=True),
+        json_schema_extra={"beyond_contract": True},
+    )
+    k_fold: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="train this many times on all lines but a share of them, and report the mean accuracy on these and "
+        "its spread, before the model itself is trained on all lines; 0 for not at all",
+        json_schema_extra=_for("supervised", ours=True),
     )
     cbow_mean_gradient: bool = Field(
         False,
@@ -112,6 +127,8 @@ class BlazingTextHyperparameters(Hyperparameters):
         allowed = LOSSES[self.mode]
         if self.loss not in ("auto", *allowed):
             raise ValueError(f"loss = {self.loss} is not allowed in mode {self.mode}: {' or '.join(allowed)}")
+        if self.k_fold == 1:
+            raise ValueError("k_fold = 1 is not allowed: 2 or more folds, or 0 for none")
         if self.makes_subwords and self.min_char > self.max_char:
             raise ValueError(f"min_char = {self.min_char} is not allowed: max_char, which is {self.max_char}, or less")
         for name, most in LIMITS.items():
@@ -134,7 +151,8 @@ class BlazingTextHyperparameters(Hyperparameters):
         for name, field in type(self).model_fields.items():
             extra: Any = field.json_schema_extra or {}
             modes = extra.get("applies_to", [self.mode])
-            if name in self.model_fields_set and self.mode not in modes:
+            used = self.mode in modes or (name == "negative_samples" and self.chosen_loss == "ns")
+            if name in self.model_fields_set and not used:
                 notes.append(f"{name} has no effect in mode {self.mode} (it is for {', '.join(modes)})")
         if self.mode == "supervised" and not self.early_stopping:
             notes += [

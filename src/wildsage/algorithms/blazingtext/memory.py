@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wildsage.algorithms.vector import HALVES, padded
 from wildsage.contract.errors import ClientError
 
 if TYPE_CHECKING:
     from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
 
-_FLOAT = 4  # bytes
-_WIDTH = 16  # rows are padded to whole vectors
+_FLOAT, _HALF = 4, 2  # bytes
+LARGE_TABLE = 64 << 20  # bytes of float32; below, it may well be in the processor's cache, and halves gain nothing
 
 
-def table_bytes(parameters: BlazingTextHyperparameters, rows: int, *, copies: int | None = None) -> int:
-    """Bytes of a table of rows; copies: how many of it, by default those that training holds."""
-    width = -(-parameters.vector_dim // _WIDTH) * _WIDTH
-    return _FLOAT * rows * width * (copies or (2 if parameters.early_stopping else 1))
+def stores_halves(parameters: BlazingTextHyperparameters, rows: int) -> bool:
+    """Whether a table of so many rows is float16."""
+    if parameters.storage == "auto":
+        return HALVES and _FLOAT * rows * padded(parameters.vector_dim) > LARGE_TABLE
+    return HALVES and parameters.storage == "float16"
+
+
+def table_bytes(parameters: BlazingTextHyperparameters, rows: int) -> int:
+    """Bytes of the tables of rows that training holds: two of them if it must remember the best."""
+    item = _HALF if stores_halves(parameters, rows) else _FLOAT
+    return item * rows * padded(parameters.vector_dim) * (2 if parameters.early_stopping else 1)
 
 
 def memory_advice(parameters: BlazingTextHyperparameters) -> str:

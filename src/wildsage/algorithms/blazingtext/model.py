@@ -26,7 +26,7 @@ from wildsage.contract.errors import ClientError, DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from wildsage.algorithms.blazingtext.fasttext_file import FastTextSettings
+    from wildsage.algorithms.blazingtext.fasttext_file import FastTextSettings, TableRows
 
 MODEL_FILE, QUANTISED_FILE = "model.bin", "model.ftz"
 ALL_LABELS = -1  # fastText's word for it, as k
@@ -93,7 +93,7 @@ class TextClassifier(Model):
         settings: FastTextSettings,
         word_rows: NDArray[np.float32],
         bucket_ids: NDArray[np.int64],
-        bucket_rows: NDArray[np.float32],
+        bucket_rows: NDArray[np.float32] | TableRows,
         output: NDArray[np.float32],
     ) -> Self:
         """Make a model of what training leaves, "</s>" among the words; see FastTextFile.from_rows for the shapes."""

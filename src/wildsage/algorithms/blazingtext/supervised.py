@@ -1,60 +1,47 @@
 """Text classification: features numbered once, then epochs over them, validated after each.
 
-The model is fastText's in supervised mode with softmax: a line's label from the mean of the rows of its words and
-hashed word n-grams. Equal in result, not in order of work: text is read once, only the n-gram buckets that the text
+The model is fastText's in supervised mode: a line's label from the mean of the rows of its words and hashed word
+n-grams. Equal in result, not in order of work: text is read once, only the n-gram buckets that the text
 touches have a row in memory, and an epoch sees compact rows (kernels/features.py says what that saves).
 """
 
 from __future__ import annotations
 
 import json
-import math
-import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wildsage.algorithms.blazingtext import corpus as texts
+from wildsage.algorithms.blazingtext import evaluation, folds, pretrained
 from wildsage.algorithms.blazingtext.corpus import StoppedEarlyError
-from wildsage.algorithms.blazingtext.fasttext_file import dense
-from wildsage.algorithms.blazingtext.features import check, compact, expand, look_up, number, run_all
+from wildsage.algorithms.blazingtext.epochs import Position, Training
+from wildsage.algorithms.blazingtext.evaluation import Evaluation
+from wildsage.algorithms.blazingtext.fasttext_file import TableRows, dense
+from wildsage.algorithms.blazingtext.features import check, choose, compact, expand, look_up, number
 from wildsage.algorithms.blazingtext.kernels.features import UNKNOWN_LABEL, UNSEEN
-from wildsage.algorithms.blazingtext.kernels.supervised import (
-    Lines,
-    Output,
-    Scratch,
-    collect_rows,
-    count_right,
-    initialise,
-    merge_output,
-    place_rows,
-    train_lines,
-)
 from wildsage.algorithms.blazingtext.memory import check_rows
-from wildsage.algorithms.blazingtext.training import Checkpoint, Clock, random_states, run_watched, tell_progress
+from wildsage.algorithms.blazingtext.training import Checkpoint, Clock
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
-from wildsage.algorithms.vector import aligned, padded
+from wildsage.algorithms.vector import HALVES
 from wildsage.contract.errors import ClientError, DataError
+from wildsage.contract.files import write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from threading import Event
-
     from numpy.typing import NDArray
 
     from wildsage.algorithms.blazingtext.fasttext_file import FastTextFile
-    from wildsage.algorithms.blazingtext.features import Features, Numbering
+    from wildsage.algorithms.blazingtext.features import Features
     from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
+    from wildsage.algorithms.blazingtext.kernels.supervised import Lines
+    from wildsage.algorithms.blazingtext.pretrained import PretrainedVectors
     from wildsage.algorithms.context import Reporter, TrainingContext
 
-# Lines between two merges of a thread's own output rows into the shared ones. Threads that all wrote to the shared rows
-# took 1.7 times as long with 20 labels: they are few, so every step would take them from the other core.
-MERGE_EVERY = 16
 LINES_PER_THREAD = 256  # fewer, and a thread is not worth its start
-CHUNK = 1 << 27  # floats read or written between two looks at the stop flag, a fraction of a second
+HELD_OUT = ("validation", "test")  # channels of lines that are not trained on
 
 
 @dataclass
@@ -64,7 +51,7 @@ class TrainedRows:
     vocabulary: Vocabulary
     word_rows: NDArray[np.float32]  # (V, dim)
     bucket_ids: NDArray[np.int64]  # ascending, those with a row
-    bucket_rows: NDArray[np.float32]  # (len(bucket_ids), dim)
+    bucket_rows: NDArray[np.float32] | TableRows  # (len(bucket_ids), dim)
     output: NDArray[np.float32]  # (C, dim)
 
 
@@ -79,244 +66,45 @@ class EarlierRows:
         names = [data[start : data.index(b"\0", start)] for start in file.places.tolist()]
         self.words = {word: row for row, word in enumerate(names[:count])}
         self.labels = {label: row for row, label in enumerate(names[count:])}
+        self.label_counts = file.label_counts()
         self.word_rows, self.output, self.bucket_rows = map(dense, (file.word_rows, file.output, file.bucket_rows))
         self.bucket_ids = np.arange(file.bucket_rows.shape[0]) if file.bucket_ids is None else file.bucket_ids
 
 
 @dataclass
-class Position:
-    """Where training stands, besides the rows: what a checkpoint holds."""
+class Material:
+    """The channels, read and turned into features."""
 
-    epoch: int = 0  # epochs done
-    lines: list[int] = field(default_factory=list)  # of each part, done in the present epoch
-    sums: list[float] = field(default_factory=lambda: [0.0, 0.0])  # loss and steps of the present epoch
-    accuracies: list[float] = field(default_factory=list)  # of each epoch done, if validated
-    best_epoch: int = 0  # 0: none
+    vocabulary: Vocabulary
+    shape: tuple[int, int, int]  # longest n-gram, buckets, words
+    train: Features
+    held_out: dict[str, Features]
+    lines_read: int
+    words_read: int
+    marks: list[int]  # hashes of all of it
 
+    def start(
+        self, context: TrainingContext[BlazingTextHyperparameters], pool: ThreadPoolExecutor, report: Reporter,
+        kept: NDArray[np.int64] | None = None,
+    ) -> tuple[Training, dict[str, list[Lines]]]:  # fmt: skip
+        """A training over the lines, not begun, and the lines held out by its numbers. The features are used up.
 
-class Training:
-    """Rows, and the epochs that change them."""
-
-    def __init__(
-        self,
-        parameters: BlazingTextHyperparameters,
-        parts: list[Lines],
-        validation: list[Lines],
-        rows: int,
-        classes: int,
-        pool: ThreadPoolExecutor,
-        stop: Event,
-        report: Reporter,
-    ) -> None:
-        self.parameters, self.parts, self.validation = parameters, parts, validation
-        self.pool, self.stop, self.report = pool, stop, report
-        self.rows, self.classes, self.width = rows, classes, padded(parameters.vector_dim)
-        self.table = aligned(rows * self.width)
-        self.output = aligned(classes * self.width)
-        self.best: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
-        self.random = random_states(parameters.seed, len(parts))
-        self.position = Position(lines=[0] * len(parts))
-        self.clock = Clock()
-        self.tokens = sum(int(part.tokens[-1]) for part in parts)
-        self.tokens_done_here = 0  # by this process, for the speed
-
-    def initialise(self, numbering: Numbering, words: int) -> None:
-        """Words start at random, n-grams at zero: fastText, too, leaves most of its buckets at zero.
-
-        (src/densematrix.cc, `uniform`, fills a tenth of the table for each thread.)
+        kept: features that are to share their row with none.
         """
-        seed, dim = (self.parameters.seed * 7919 + 1) % 2**31, self.parameters.vector_dim
-        rows, _ = numbering.rows_of(np.arange(words))
-        rows[numbering.states[: 2 * words : 2] < 0] = -1  # what only one line has shares its row with n-grams
-        self._share_out(words, lambda begin, end: initialise(self.table, self.width, rows, begin, end, dim, seed))
-
-    def _share_out(self, count: int, job: Callable[[int, int], Any]) -> None:
-        """Run a job over a share of range(count) in each thread."""
-        shares = len(self.parts)
-        run_all(self.pool, [(job, (count * k // shares, count * (k + 1) // shares)) for k in range(shares)])
-
-    def run_epoch(self) -> None:
-        """Train one epoch, or what is left of it, or until the stop flag is set.
-
-        Raises ClientError if the loss is no longer a number.
-        """
-        alone = len(self.parts) == 1
-        sums = [np.zeros(2) for _ in self.parts]
-        carried = list(self.position.sums)
-        begun, before = time.perf_counter(), self._tokens_of_epoch()
-
-        def work(k: int) -> None:
-            part = self.parts[k]
-            own, seen = (self.output, self.output) if alone else (aligned(self.output.size), aligned(self.output.size))
-            output = Output(self.output, own, seen)
-            if not alone:
-                own[:] = self.output
-                seen[:] = own
-            scratch = self._scratch()
-            tokens = float(part.tokens[-1])
-            schedule = np.array(
-                [self.parameters.learning_rate, self.position.epoch * tokens, self.parameters.epochs * tokens]
-            )
-            for first, last in self._chunks(part, self.position.lines[k]):
-                if self.stop.is_set():
-                    break
-                train_lines(
-                    part, first, last, self.table, output, scratch, self.width, schedule, self.random[k], sums[k],
-                    0 if alone else MERGE_EVERY,
-                )  # fmt: skip
-                self.position.lines[k] = last
-                if not math.isfinite(sums[k][0]):
-                    break
-            if not alone:
-                merge_output(output)
-
-        def tell() -> None:
-            done = self._tokens_of_epoch()
-            speed = (done - before) / max(1e-9, time.perf_counter() - begun)
-            tokens_done, tokens = self.position.epoch * self.tokens + done, self.parameters.epochs * self.tokens
-            tell_progress(self.report, tokens_done, tokens, speed, np.sum(sums, axis=0) + carried)
-
-        run_watched(self.pool, work, len(self.parts), tell)
-        self.position.sums = (np.sum(sums, axis=0) + carried).tolist()
-        self.tokens_done_here += self._tokens_of_epoch() - before
-        if not math.isfinite(self.position.sums[0]):
-            raise ClientError(
-                f"training diverged in epoch {self.position.epoch + 1}: the loss is no longer a number; "
-                f"try a smaller learning_rate than {self.parameters.learning_rate:g}"
-            )
-
-    def _tokens_of_epoch(self) -> int:
-        return sum(int(part.tokens[line]) for part, line in zip(self.parts, self.position.lines, strict=True))
-
-    @property
-    def epoch_is_done(self) -> bool:
-        return all(line == part.starts.size - 1 for part, line in zip(self.parts, self.position.lines, strict=True))
-
-    def end_epoch(self) -> None:
-        self.position.epoch += 1
-        self.position.lines = [0] * len(self.parts)
-        self.position.sums = [0.0, 0.0]
-
-    def accuracy(self, parts: list[Lines]) -> float:
-        """The share of lines whose best label is among their own."""
-
-        def work(part: Lines) -> int:
-            scratch, right = self._scratch(), 0
-            for begin, end in self._chunks(part, 0):
-                check(self.stop)
-                right += count_right(part, begin, end, self.table, self.output, scratch, self.width)
-            return right
-
-        right = sum(run_all(self.pool, [(work, (part,)) for part in parts]))
-        return float(right / max(1, sum(part.starts.size - 1 for part in parts)))
-
-    def _scratch(self) -> Scratch:
-        return Scratch(aligned(self.width), aligned(self.width), aligned(self.classes))
-
-    def _chunks(self, part: Lines, begin: int) -> list[tuple[int, int]]:
-        """Ranges of lines that take about CHUNK floats each; a line costs its entries and the output rows twice."""
-        lines = part.starts.size - 1
-        a_line = self.width * (int(part.starts[-1]) / max(1, lines) + 2 * self.classes)
-        step = max(1, int(CHUNK / a_line))
-        return [(first, min(first + step, lines)) for first in range(begin, lines, step)]
-
-    def keep_best(self) -> None:
-        """Copy the rows as they are: the best so far."""
-        if self.best is None:
-            self.best = (aligned(self.table.size, zero=False), aligned(self.output.size, zero=False))
-        table, output = self.best
-
-        def copy(begin: int, end: int) -> None:
-            table[begin:end] = self.table[begin:end]
-
-        self._share_out(table.size, copy)
-        output[:] = self.output
-
-    def take_best(self) -> None:
-        if self.best is not None:
-            self.table, self.output = self.best
-            self.best = None
-
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Write all that resuming needs."""
-        facts = {
-            "epoch": self.position.epoch, "lines": self.position.lines, "sums": self.position.sums,
-            "accuracies": self.position.accuracies, "best_epoch": self.position.best_epoch,
-        }  # fmt: skip
-        arrays = {"table": self.table, "output": self.output, "random": np.concatenate(self.random)}
-        if self.best is not None:
-            arrays |= {"best_table": self.best[0], "best_output": self.best[1]}
-        checkpoint.write(facts, arrays)
-
-    def resume(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint, if there is one and it is this job's. Says so to the user either way."""
-
-        def take(facts: dict[str, Any], stored: Mapping[str, NDArray[Any]]) -> None:
-            self.table[:], self.output[:] = stored["table"], stored["output"]
-            if "best_table" in stored:
-                self.best = (aligned(self.table.size, zero=False), aligned(self.output.size, zero=False))
-                self.best[0][:], self.best[1][:] = stored["best_table"], stored["best_output"]
-            random = stored["random"]
-            self.position = Position(
-                facts["epoch"], facts["lines"], facts["sums"], facts["accuracies"], facts["best_epoch"]
-            )  # fmt: skip
-            if random.size == len(self.parts):
-                for state, value in zip(self.random, random, strict=True):
-                    state[0] = value
-            else:  # another number of threads: its places within the epoch mean nothing here
-                self.position.lines, self.position.sums = [0] * len(self.parts), [0.0, 0.0]
-
-        if checkpoint.resume(take):
-            self.report.say(f"resuming from the checkpoint, in epoch {self.position.epoch + 1}")
-
-    def take_earlier(self, earlier: EarlierRows, vocabulary: Vocabulary, numbering: Numbering) -> None:
-        """Start from an earlier model's rows where it has any. The numbering must not be merged."""
-        dim, words = self.parameters.vector_dim, len(vocabulary.words)
-
-        def place(features: NDArray[np.int64], given: NDArray[np.float32]) -> None:
-            rows, _ = numbering.rows_of(features)
-            place_rows(self.table, self.width, rows, dim, 0, rows.size, np.ascontiguousarray(given).reshape(-1))
-
-        ours, theirs = _pairs(vocabulary.words, earlier.words)
-        place(ours, earlier.word_rows[theirs])
-        _, ours, theirs = np.intersect1d(
-            _touched(numbering, words), earlier.bucket_ids, assume_unique=True, return_indices=True
+        parameters = context.hyperparameters
+        threads = max(1, min(max(1, context.threads), self.train.lines // LINES_PER_THREAD))
+        numbering = number(self.train, self.shape, threads, pool, context.stop, kept)
+        check_rows(parameters, numbering.rows, context.memory_bytes)
+        # With one part, and so one thread, nothing depends on which thread is faster.
+        parts = compact(self.train, numbering, 1 if parameters.deterministic else threads, pool)
+        check(context.stop)
+        held_out = {name: look_up(made, numbering, threads, pool) for name, made in self.held_out.items()}
+        training = Training(
+            parameters, numbering, parts, held_out.get("validation", []), self.shape[2], self.vocabulary.label_counts,
+            pool, threads, context.stop, report,
         )  # fmt: skip
-        place(words + _touched(numbering, words)[ours], earlier.bucket_rows[theirs])
-        ours, theirs = _pairs(vocabulary.labels, earlier.labels)
-        self.output.reshape(-1, self.width)[ours, :dim] = earlier.output[theirs]
-
-    def rows_out(self, vocabulary: Vocabulary, numbering: Numbering, earlier: EarlierRows | None) -> TrainedRows:
-        """The rows in fastText's numbering; words that no labelled line has are the earlier model's, or zero."""
-        dim, words = self.parameters.vector_dim, len(vocabulary.words)
-
-        def collect(features: NDArray[np.int64]) -> NDArray[np.float32]:
-            rows, scales = numbering.rows_of(features)
-            out = np.empty(rows.size * dim, np.float32)
-            self._share_out(
-                rows.size,
-                lambda begin, end: collect_rows(self.table, self.width, rows, scales, dim, begin, end, out),
-            )
-            return out.reshape(-1, dim)
-
-        buckets = _touched(numbering, words)
-        word_rows, bucket_rows = collect(np.arange(words)), collect(words + buckets)
-        if earlier is not None:
-            ours, theirs = _pairs(vocabulary.words, earlier.words)
-            idle = numbering.states[2 * ours] == UNSEEN
-            word_rows[ours[idle]] = earlier.word_rows[theirs[idle]]
-            every = np.union1d(buckets, earlier.bucket_ids)
-            rows = np.empty((every.size, dim), np.float32)
-            rows[np.searchsorted(every, earlier.bucket_ids)] = earlier.bucket_rows
-            rows[np.searchsorted(every, buckets)] = bucket_rows
-            buckets, bucket_rows = every, rows
-        output = np.ascontiguousarray(self.output.reshape(-1, self.width)[:, :dim])
-        return TrainedRows(vocabulary, word_rows, buckets, bucket_rows, output)
-
-
-def _touched(numbering: Numbering, words: int) -> NDArray[np.int64]:
-    """The buckets that have a row, ascending."""
-    return np.flatnonzero(numbering.states[2 * words :: 2] != UNSEEN)
+        training.initialise()
+        return training, held_out
 
 
 def _pairs(names: list[bytes], earlier: dict[bytes, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -343,78 +131,50 @@ def train(context: TrainingContext[BlazingTextHyperparameters], earlier: Earlier
 def _train(
     context: TrainingContext[BlazingTextHyperparameters], earlier: EarlierRows | None, pool: ThreadPoolExecutor
 ) -> TrainedRows:
-    parameters, report, stop = context.hyperparameters, context.report, context.stop
-    clock, threads = Clock(), max(1, context.threads)
-    if parameters.early_stopping and "validation" not in context.channels:
-        raise ClientError("early_stopping = true needs a channel named validation, beside train")
-
+    parameters, report, stop, clock = context.hyperparameters, context.report, context.stop, Clock()
+    _check_channels(context, earlier)
     with clock.phase("read"):
-        loaded = texts.read(context.channels["train"])
-        corpus = texts.encode(loaded, threads, stop)
-        vocabulary, kinds = Vocabulary.build(corpus.counts, parameters.min_count)
-        _check_vocabulary(vocabulary, loaded, parameters)
-        if earlier is not None:
-            vocabulary = vocabulary.with_earlier(earlier.words, earlier.labels)
-            kinds = vocabulary.kinds(corpus.counts)
-        del loaded
-        shape = (parameters.word_ngrams, parameters.buckets, len(vocabulary.words))
-        if sum(shape[1:]) >= 2**31:
-            raise ClientError(f"buckets = {shape[1]} is too many beside {shape[2]} words: together up to {2**31 - 1}")
-        words_read = corpus.tokens
-        made = expand(corpus, kinds, shape, pool, stop)
-        lines_read = sum(part.starts.size - 1 for part in corpus.parts)
-        del corpus, kinds
-        _tell_lines("train", made, report)
-        if not made.lines:
-            raise ClientError(
-                f"no line of channel train has both a label and a word seen {parameters.min_count} times or more "
-                "(min_count)"
-            )
+        material = _read(context, earlier, pool)
+        vocabulary, words = material.vocabulary, len(material.vocabulary.words)
     report.say(
-        f"read {lines_read:,} lines, {words_read:,} words, in {clock.seconds['read']:.1f} s; "
-        f"vocabulary: {len(vocabulary.words):,} words, {len(vocabulary.labels):,} labels"
+        f"read {material.lines_read:,} lines, {material.words_read:,} words, in {clock.seconds['read']:.1f} s; "
+        f"vocabulary: {words:,} words, {len(vocabulary.labels):,} labels"
     )
-
+    vectors = None
+    if pretrained.CHANNEL in context.channels:
+        with clock.phase("pretrained vectors"):
+            vectors = _read_pretrained(context, vocabulary)
+    facts = [parameters.model_dump(mode="json"), material.marks, vocabulary.label_counts.tolist()]
+    if parameters.k_fold:
+        with clock.phase("folds"):
+            _cross_validate(context, material, earlier, vectors, json.dumps(facts), pool)
     with clock.phase("features"):
-        marks = [zlib.adler32(made.features.data), zlib.adler32(made.labels.data), zlib.adler32(made.starts.data)]
-        threads = max(1, min(threads, made.lines // LINES_PER_THREAD))
-        numbering = number(made, shape, threads, pool, stop, merge=earlier is None)
-        check_rows(parameters, numbering.rows, context.memory_bytes)
-        parts = compact(made, numbering, threads, pool)
+        training, held_out = material.start(context, pool, report, _kept(material, earlier, vectors))
+        _take_start(training, vocabulary, earlier, vectors)
+        if earlier is not None or vectors is not None:
+            facts.append([zlib.adler32(training.table.data), zlib.adler32(training.output.data)])
         check(stop)
-        validation: list[Lines] = []
-        if "validation" in context.channels:
-            validation_made = _read_validation(context, vocabulary, shape, pool)
-            marks += [zlib.adler32(validation_made.features.data), zlib.adler32(validation_made.labels.data)]
-            validation = look_up(validation_made, numbering, threads, pool)
-        training = Training(
-            parameters, parts, validation, numbering.rows, len(vocabulary.labels), pool, stop, report
-        )  # fmt: skip
-        training.initialise(numbering, len(vocabulary.words))
-        if earlier is not None:
-            training.take_earlier(earlier, vocabulary, numbering)
-            marks.append(zlib.adler32(training.table.data))
-        check(stop)
-
-    fingerprint = json.dumps([parameters.model_dump(mode="json"), marks, vocabulary.label_counts.tolist()])
-    checkpoint = Checkpoint(context.checkpoints / "supervised.npz", fingerprint, report)
+    checkpoint = Checkpoint(
+        context.checkpoints / "supervised.npz", json.dumps(facts), report, training.checkpoint_bytes()
+    )  # fmt: skip
     training.resume(checkpoint)
-    epochs_before = training.position.epoch
-    stopped_early = _run(training, checkpoint, clock)
-
     position = training.position
-    if parameters.early_stopping and 0 < position.best_epoch != position.epoch:
-        training.take_best()
+    epochs_before = position.epoch
+    stopped_early = _run(training, checkpoint, clock)
+    if _keep_best(training):
         report.say(
             f"keeping epoch {position.best_epoch}, the best "
             f"(validation accuracy {position.accuracies[position.best_epoch - 1]:.4f})"
         )
     if not stop.is_set():
         with clock.phase("train accuracy"):
-            accuracy = training.accuracy(parts)
-        report.metric("train:accuracy", accuracy)
+            report.metric("train:accuracy", training.train_accuracy())
+        with clock.phase("evaluate"):
+            _evaluate(context, training, vocabulary, held_out)
+    training.parts.clear()  # their memory goes before the model takes its own
+    held_out.clear()
     with clock.phase("model"):
-        rows = training.rows_out(vocabulary, numbering, earlier)
+        rows = _rows_out(training, vocabulary, earlier)
     an_epoch = (clock.seconds.get("train", 0.0) + clock.seconds.get("validate", 0.0)) / max(
         1, position.epoch - epochs_before
     )
@@ -424,21 +184,202 @@ def _train(
         epochs_asked=parameters.epochs,
         best_epoch=position.best_epoch or None,
         stopped_early=stopped_early,
-        train_examples=made.lines,
-        words=words_read,
+        train_examples=material.train.lines,
+        words=material.words_read,
         labels=len(vocabulary.labels),
-        vocabulary_size=len(vocabulary.words),
+        vocabulary_size=words,
         seconds=clock.rounded(),
         seconds_saved=round(saved, 6),
         best_validation_accuracy=max(position.accuracies, default=None),
         words_per_second=round(training.tokens_done_here / max(1e-9, clock.seconds.get("train", 0.0))),
-        threads=threads,
+        threads=1 if parameters.deterministic else training.threads,
+        storage="float16" if training.dtype == np.int16 else "float32",
     )
     return rows
 
 
-def _run(training: Training, checkpoint: Checkpoint, clock: Clock) -> bool:
-    """Run the epochs that are left, or until the stop flag. Returns whether early stopping ended them."""
+def _check_channels(context: TrainingContext[BlazingTextHyperparameters], earlier: EarlierRows | None) -> None:
+    """Raise for channels that do not go together, and for vectors of another width, before anything is read."""
+    parameters = context.hyperparameters
+    if parameters.early_stopping and "validation" not in context.channels:
+        raise ClientError("early_stopping = true needs a channel named validation, beside train")
+    if pretrained.CHANNEL in context.channels:
+        if earlier is not None:
+            raise ClientError(f"channels model and {pretrained.CHANNEL} both say where words start: give one of them")
+        pretrained.check(context.channels[pretrained.CHANNEL], parameters.vector_dim)
+    if parameters.storage == "float16" and not HALVES:
+        context.report.say(
+            "storage = float16 needs a processor, and a Numba, with vectors of halves: it is float32 here"
+        )
+
+
+def _read(
+    context: TrainingContext[BlazingTextHyperparameters], earlier: EarlierRows | None, pool: ThreadPoolExecutor
+) -> Material:
+    parameters, stop, threads = context.hyperparameters, context.stop, max(1, context.threads)
+    loaded = texts.read(context.channels["train"])
+    corpus = texts.encode(loaded, threads, stop)
+    vocabulary, kinds = Vocabulary.build(corpus.counts, parameters.min_count)
+    _check_vocabulary(vocabulary, loaded, parameters)
+    if earlier is not None:
+        vocabulary = vocabulary.with_earlier(earlier.words, earlier.labels)
+        if parameters.chosen_loss == "hs":
+            vocabulary = _keep_tree(vocabulary, earlier)
+        kinds = vocabulary.kinds(corpus.counts)
+    del loaded
+    shape = (parameters.word_ngrams, parameters.buckets, len(vocabulary.words))
+    if sum(shape[1:]) >= 2**31:
+        raise ClientError(f"buckets = {shape[1]} is too many beside {shape[2]} words: together up to {2**31 - 1}")
+    words_read, lines_read = corpus.tokens, sum(part.starts.size - 1 for part in corpus.parts)
+    made = expand(corpus, kinds, shape, pool, stop)
+    del corpus, kinds
+    _tell_lines("train", made, context.report)
+    if not made.lines:
+        raise ClientError(
+            f"no line of channel train has both a label and a word seen {parameters.min_count} times or more "
+            "(min_count)"
+        )
+    held_out = {
+        name: _read_held_out(context, name, vocabulary, shape, pool) for name in HELD_OUT if name in context.channels
+    }
+    marks = [zlib.adler32(made.starts.data)]
+    for each in (made, *(held_out[name] for name in ("validation",) if name in held_out)):
+        marks += [zlib.adler32(each.features.data), zlib.adler32(each.labels.data)]
+    return Material(vocabulary, shape, made, held_out, lines_read, words_read, marks)
+
+
+def _read_pretrained(
+    context: TrainingContext[BlazingTextHyperparameters], vocabulary: Vocabulary
+) -> PretrainedVectors:  # fmt: skip
+    vectors = pretrained.read(
+        context.channels[pretrained.CHANNEL], vocabulary.words, context.hyperparameters.vector_dim
+    )  # fmt: skip
+    found, words = vectors.numbers.size, len(vocabulary.words)
+    share = vocabulary.word_counts[vectors.numbers].sum() / max(1, vocabulary.word_counts.sum())
+    context.report.say(
+        f"pretrained vectors: {found:,} of {words:,} words start from one ({share:.1%} of the text), the others at "
+        "random"
+    )
+    return vectors
+
+
+def _kept(
+    material: Material, earlier: EarlierRows | None, vectors: PretrainedVectors | None
+) -> NDArray[np.int64] | None:  # fmt: skip
+    """The features that start from given rows, which they can share with none."""
+    if vectors is not None:
+        return vectors.numbers
+    if earlier is None:
+        return None
+    words, _ = _pairs(material.vocabulary.words, earlier.words)
+    buckets = earlier.bucket_ids if material.shape[0] > 1 else earlier.bucket_ids[:0]
+    return np.concatenate([words, material.shape[2] + buckets])
+
+
+def _take_start(
+    training: Training, vocabulary: Vocabulary, earlier: EarlierRows | None, vectors: PretrainedVectors | None
+) -> None:
+    """Set what starts from given rows."""
+    if vectors is not None:
+        training.place(vectors.numbers, vectors.rows)
+    if earlier is not None:
+        ours, theirs = _pairs(vocabulary.words, earlier.words)
+        training.place(ours, earlier.word_rows[theirs])
+        touched = training.numbering.touched(training.words)
+        _, ours, theirs = np.intersect1d(touched, earlier.bucket_ids, assume_unique=True, return_indices=True)
+        training.place(training.words + touched[ours], earlier.bucket_rows[theirs])
+        ours, theirs = _pairs(vocabulary.labels, earlier.labels)
+        training.output.reshape(-1, training.width)[ours, : earlier.output.shape[1]] = earlier.output[theirs]
+
+
+def _cross_validate(
+    context: TrainingContext[BlazingTextHyperparameters],
+    material: Material,
+    earlier: EarlierRows | None,
+    vectors: PretrainedVectors | None,
+    fingerprint: str,
+    pool: ThreadPoolExecutor,
+) -> None:
+    """Train k times without a k-th of the lines, each time as the model will be, and report the accuracy on these."""
+    parameters, report, made = context.hyperparameters, context.report, material.train
+    fold_of = folds.assign(made, parameters.k_fold, parameters.seed)
+
+    def run(k: int, quiet: Reporter) -> float:
+        held_out = {name: replace(each, features=each.features.copy()) for name, each in material.held_out.items()}
+        held_out.pop("test", None)
+        part = replace(material, train=choose(made, np.flatnonzero(fold_of != k)), held_out=held_out)
+        training, _ = part.start(context, pool, quiet, _kept(material, earlier, vectors))
+        _take_start(training, material.vocabulary, earlier, vectors)
+        _run(training, None, Clock())
+        check(context.stop)
+        _keep_best(training)
+        left = choose(made, np.flatnonzero(fold_of == k), training.numbering, training.words)
+        return training.accuracy(look_up(left, training.numbering, training.threads, pool))
+
+    result = folds.cross_validate(
+        parameters.k_fold, run, report, context.checkpoints / "supervised-folds.json", fingerprint
+    )  # fmt: skip
+    report.say(
+        f"{parameters.k_fold} folds: accuracy {result.mean:.4f}, spread {result.spread:.4f}; the model that is kept is "
+        "trained on all lines"
+    )
+    report.metric("k_fold:accuracy", result.mean)
+    report.metric("k_fold:accuracy_spread", result.spread)
+    report.summary(k_fold=result.to_json())
+    context.output_data.mkdir(parents=True, exist_ok=True)
+    write_json(context.output_data / folds.FILE, result.to_json())
+
+
+def _evaluate(
+    context: TrainingContext[BlazingTextHyperparameters],
+    training: Training,
+    vocabulary: Vocabulary,
+    held_out: dict[str, list[Lines]],
+) -> None:
+    """Tell, and write down, how the model answers the channels that it was not trained on."""
+    labels, found = [label.decode() for label in vocabulary.labels], {}
+    for channel, parts in held_out.items():
+        answers = np.concatenate(training.answers(parts))
+        given = np.concatenate([part.labels for part in parts])
+        counts = np.concatenate([np.diff(part.label_starts) for part in parts])
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        found[channel] = Evaluation.of(labels, answers, given, starts)
+        context.report.say(found[channel].line(channel))
+        if channel == "test":
+            context.report.metric("test:accuracy", found[channel].accuracy)
+    if found:
+        evaluation.write(context.output_data, found)
+
+
+def _rows_out(training: Training, vocabulary: Vocabulary, earlier: EarlierRows | None) -> TrainedRows:
+    """The rows in fastText's numbering; words that no labelled line has are the earlier model's, or zero."""
+    word_rows, buckets, bucket_rows, output = training.rows_out()
+    if earlier is None:
+        return TrainedRows(vocabulary, word_rows, buckets, bucket_rows, output)
+    ours, theirs = _pairs(vocabulary.words, earlier.words)
+    idle = training.numbering.states[2 * ours] == UNSEEN
+    word_rows[ours[idle]] = earlier.word_rows[theirs[idle]]
+    every = np.union1d(buckets, earlier.bucket_ids)
+    rows = np.empty((every.size, word_rows.shape[1]), np.float32)
+    rows[np.searchsorted(every, earlier.bucket_ids)] = earlier.bucket_rows
+    rows[np.searchsorted(every, buckets)] = bucket_rows.decode()
+    return TrainedRows(vocabulary, word_rows, every, rows, output)
+
+
+def _keep_best(training: Training) -> bool:
+    """With early stopping, go back to the best epoch, if it is not the last one; returns whether."""
+    position = training.position
+    if training.parameters.early_stopping and 0 < position.best_epoch != position.epoch:
+        training.take_best()
+        return True
+    return False
+
+
+def _run(training: Training, checkpoint: Checkpoint | None, clock: Clock) -> bool:
+    """Run the epochs that are left, or until the stop flag. Returns whether early stopping ended them.
+
+    Raises StoppedEarlyError if the flag is set and there is no checkpoint to write.
+    """
     parameters, position, report = training.parameters, training.position, training.report
     while position.epoch < parameters.epochs:
         if _has_stalled(position, parameters):  # so a job that was resumed ends as the first would have
@@ -446,7 +387,7 @@ def _run(training: Training, checkpoint: Checkpoint, clock: Clock) -> bool:
         with clock.phase("train"):
             training.run_epoch()
         if not training.epoch_is_done:
-            training.save(checkpoint)
+            _save(training, checkpoint)
             report.say(f"stopped in epoch {position.epoch + 1} of {parameters.epochs}; a checkpoint is kept")
             return False
         loss = position.sums[0] / max(1.0, position.sums[1])
@@ -456,7 +397,7 @@ def _run(training: Training, checkpoint: Checkpoint, clock: Clock) -> bool:
                 with clock.phase("validate"):
                     accuracy = training.accuracy(training.validation)
             except StoppedEarlyError:  # the epoch is validated when the job is resumed
-                training.save(checkpoint)
+                _save(training, checkpoint)
                 return False
             training.end_epoch()
             position.accuracies.append(accuracy)
@@ -470,13 +411,19 @@ def _run(training: Training, checkpoint: Checkpoint, clock: Clock) -> bool:
             training.end_epoch()
             report.say(told)
         last = position.epoch == parameters.epochs
-        if training.stop.is_set() or (not last and checkpoint.is_due):
+        if training.stop.is_set() or (not last and checkpoint is not None and checkpoint.is_due):
             with clock.phase("checkpoint"):
-                training.save(checkpoint)
+                _save(training, checkpoint)
         if training.stop.is_set():
             report.say(f"stopped after epoch {position.epoch} of {parameters.epochs}; a checkpoint is kept")
             return False
     return False
+
+
+def _save(training: Training, checkpoint: Checkpoint | None) -> None:
+    if checkpoint is None:
+        raise StoppedEarlyError
+    training.save(checkpoint)
 
 
 def _has_stalled(position: Position, parameters: BlazingTextHyperparameters) -> bool:
@@ -517,6 +464,21 @@ def _check_vocabulary(vocabulary: Vocabulary, loaded: list[texts.Text], paramete
         )
 
 
+def _keep_tree(vocabulary: Vocabulary, earlier: EarlierRows) -> Vocabulary:
+    """The vocabulary with an earlier model's labels in its order and with its counts, which make the labels' tree.
+
+    Raises ClientError for a label that it lacks.
+    """
+    new = [label.decode() for label in vocabulary.labels if label not in earlier.labels]
+    if new:
+        named = ", ".join(new[:3]) + (", …" if len(new) > 3 else "")
+        raise ClientError(
+            f"channel train has labels that the model in channel model lacks ({named}), and loss = hs cannot take new "
+            "ones, since its tree is made of the labels' counts: train anew, or with another loss"
+        )
+    return replace(vocabulary, labels=list(earlier.labels), label_counts=earlier.label_counts)
+
+
 def _tell_lines(channel: str, made: Features, report: Reporter) -> None:
     if made.unlabelled and made.first_unlabelled is not None:
         file, line = made.first_unlabelled
@@ -528,22 +490,20 @@ def _tell_lines(channel: str, made: Features, report: Reporter) -> None:
         report.say(f"channel {channel}: {made.empty:,} lines without a word of the vocabulary were left out")
 
 
-def _read_validation(
+def _read_held_out(
     context: TrainingContext[BlazingTextHyperparameters],
+    name: str,
     vocabulary: Vocabulary,
     shape: tuple[int, int, int],
     pool: ThreadPoolExecutor,
 ) -> Features:
-    channel = context.channels["validation"]
-    corpus = texts.encode(texts.read(channel), max(1, context.threads), context.stop)
+    corpus = texts.encode(texts.read(context.channels[name]), max(1, context.threads), context.stop)
     kinds = vocabulary.kinds(corpus.counts)
     unknown = int(np.count_nonzero(kinds == UNKNOWN_LABEL))
     made = expand(corpus, kinds, shape, pool, context.stop)
-    _tell_lines("validation", made, context.report)
+    _tell_lines(name, made, context.report)
     if unknown:
-        context.report.say(
-            f"channel validation: {unknown} labels are not in channel train, so their lines count as wrong"
-        )
+        context.report.say(f"channel {name}: {unknown} labels are not in channel train, so their lines count as wrong")
     if not made.lines:
-        raise ClientError("no line of channel validation has both a label and a word that channel train has")
+        raise ClientError(f"no line of channel {name} has both a label and a word that channel train has")
     return made

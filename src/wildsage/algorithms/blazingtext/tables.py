@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wildsage.algorithms.blazingtext.fasttext_file import CENTROIDS, QuantisedRows
-from wildsage.algorithms.blazingtext.kernels.predict import END, Dictionary, index_entries
+from wildsage.algorithms.blazingtext.fasttext_file import CENTROIDS, QuantisedRows, TableRows
+from wildsage.algorithms.blazingtext.kernels.predict import END, HALVES, Dictionary, index_entries
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from wildsage.algorithms.blazingtext.fasttext_file import FastTextFile
+    from wildsage.algorithms.blazingtext.fasttext_file import FastTextFile, Rows
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,13 @@ class Tables:
         bucket_at = np.empty(0, np.int32)
         if file.bucket_ids is not None:
             bucket_at = np.full(settings.bucket, -1, np.int32)
-            bucket_at[file.bucket_ids] = np.arange(file.bucket_ids.size, dtype=np.int32)
+            rows = file.bucket_rows
+            places = rows.places if isinstance(rows, TableRows) else np.arange(file.bucket_ids.size, dtype=np.int32)
+            bucket_at[file.bucket_ids] = places
         words, buckets, output = file.word_rows, file.bucket_rows, file.output
+        dsub = words.dsub if isinstance(words, QuantisedRows) else 0
+        if isinstance(buckets, TableRows) and buckets.table.dtype == np.float16:
+            dsub = HALVES
         centroids = [quantised_centroids(rows) for rows in (words, output) if isinstance(rows, QuantisedRows)]
         orders = [
             settings.word_ngrams,
@@ -47,7 +52,7 @@ class Tables:
             settings.bucket,
             file.pruned,
             settings.dim,
-            words.dsub if isinstance(words, QuantisedRows) else 0,
+            dsub,
             output.dsub if isinstance(output, QuantisedRows) else 0,
             settings.loss,
             int(eos),
@@ -68,9 +73,12 @@ class Tables:
         return Dictionary(self.slots, self.entries, self.word_bytes.shape[0], int(self.orders[END]))
 
 
-def as_bytes(rows: NDArray[np.float32] | QuantisedRows) -> NDArray[np.uint8]:
+def as_bytes(rows: Rows) -> NDArray[np.uint8]:
     """The rows as read-only bytes, so that mapped and trained ones are of one type, and one kernel answers for both."""
-    view = quantised_codes(rows) if isinstance(rows, QuantisedRows) else rows.view(np.uint8)
+    if isinstance(rows, QuantisedRows):
+        view = quantised_codes(rows)
+    else:
+        view = (rows.table if isinstance(rows, TableRows) else rows).view(np.uint8)
     view.flags.writeable = False
     return view
 

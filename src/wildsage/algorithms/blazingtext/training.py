@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SHARE = 0.1  # of the time, at most, goes into checkpoints
 CHECKPOINT_FORMAT = 1
+WRITE_SPEED = 3e8  # bytes/s, what the first checkpoint is taken to be written at
 
 
 @dataclass
@@ -70,12 +71,12 @@ def tell_progress(report: Reporter, done: int, total: int, speed: float, sums: N
 class Checkpoint:
     """A job's state on disk: facts that JSON can hold, and arrays.
 
-    fingerprint: what the state depends on; a checkpoint with another one is not this job's.
+    fingerprint: what the state depends on; a checkpoint with another one is not this job's. size_bytes: about its size.
     """
 
-    def __init__(self, path: Path, fingerprint: str, report: Reporter) -> None:
+    def __init__(self, path: Path, fingerprint: str, report: Reporter, size_bytes: int = 0) -> None:
         self.path, self.fingerprint, self.report = path, fingerprint, report
-        self._written, self._cost = time.perf_counter(), 0.0
+        self._written, self._cost = time.perf_counter(), size_bytes / WRITE_SPEED
 
     @property
     def is_due(self) -> bool:

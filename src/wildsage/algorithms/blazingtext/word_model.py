@@ -166,6 +166,15 @@ class WordVectors(Model):
         after = np.append(places, self.file.entries.size)[1:] - fasttext_file.ENTRY.size
         return self._compose(self.file.entries, places[begin:end], after[begin:end], np.arange(begin, end))
 
+    def at(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The vectors of the words with these numbers: float32 (n, dim)."""
+        rows = self.file.word_rows
+        if self.file.settings.maxn <= 0 and not isinstance(rows, QuantisedRows):
+            return rows[numbers]
+        places = self.file.places
+        after = np.append(places, self.file.entries.size)[1:] - fasttext_file.ENTRY.size
+        return self._compose(self.file.entries, places[numbers], after[numbers], numbers)
+
     def of(self, words: Sequence[str]) -> NDArray[np.float32]:
         """The vectors of any words: float32 (n, dim). One that has none, see `WordVectors`, has zeros."""
         encoded = [encoded_word(word) for word in words]

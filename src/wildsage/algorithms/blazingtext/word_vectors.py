@@ -231,7 +231,11 @@ class Training:
     def initialise(self) -> None:
         seed, dim = (self.parameters.seed * 7919 + 1) % 2**31, self.parameters.vector_dim
         rows = np.arange(self.words, dtype=np.int32)
-        self._share_out(self.words, lambda begin, end: initialise(self.table, self.width, rows, begin, end, dim, seed))
+
+        def work(begin: int, end: int) -> None:
+            initialise(self.table, self.width, rows, begin, end, dim, seed, aligned(self.width))
+
+        self._share_out(self.words, work)
 
     def _share_out(self, count: int, job: Callable[[int, int], Any]) -> None:
         """Run a job over a share of range(count) in each thread."""

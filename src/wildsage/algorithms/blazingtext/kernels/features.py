@@ -17,6 +17,7 @@ from wildsage.algorithms.kernel import kernel
 from wildsage.algorithms.vector import prefetch
 
 UNSEEN, SHARED, OWN = -1, -2, -3  # states of a feature; OWN - i: only line i has it
+KEPT = -(2**31)  # not seen yet, and to have a row that is its alone
 OUT_OF_VOCABULARY, UNKNOWN_LABEL, LABEL = -1, -2, -3
 AHEAD = 32  # features whose state is fetched beforehand
 
@@ -83,7 +84,7 @@ def find_shared(features, starts, begin, end, owner, owners, states):
     """Find out which features are in one line only, looking at lines begin..end.
 
     features: int32; the first sight of one is marked by writing ~feature. states: int32 (2 * features,), from a cache
-    line's start, UNSEEN at first; its even places get SHARED or OWN - line.
+    line's start, UNSEEN or KEPT at first; its even places get SHARED or OWN - line.
     `owners` threads, numbered by `owner`, may run this at once: each reads all, and writes the cache lines that are its
     own by their hash. Bound by the latency of `states`, hidden by fetching AHEAD.
     """
@@ -103,17 +104,19 @@ def find_shared(features, starts, begin, end, owner, owners, states):
                 if state == UNSEEN:
                     states[2 * x] = mine
                     features[t] = ~x
+                elif state == KEPT:
+                    states[2 * x] = SHARED
+                    features[t] = ~x
                 elif state != mine:
                     states[2 * x] = SHARED
 
 
 @kernel
-def number_rows(features, starts, begin, end, states, own_rows, merge, rows):
+def number_rows(features, starts, begin, end, states, own_rows, rows):
     """Number rows by first sight in lines begin..end: the order that is fastest to train, a random one costs 5 to 20 %.
 
     features: marks of first sight are taken back. states: a shared feature's even place becomes its row. own_rows:
-    int32 (lines,), -1 at first, the row of what only that line has; with merge False every feature has a row of its
-    own. rows: rows so far. Returns rows so far.
+    int32 (lines,), -1 at first, the row of what only that line has. rows: rows so far. Returns rows so far.
     """
     stop = starts[starts.size - 1] - 1
     for i in range(begin, end):
@@ -124,7 +127,7 @@ def number_rows(features, starts, begin, end, states, own_rows, merge, rows):
             if features[t] < 0:
                 features[t] = ~features[t]
                 x = np.int64(features[t])
-                if merge and states[2 * x] <= OWN:
+                if states[2 * x] <= OWN:
                     if own_rows[i] < 0:
                         own_rows[i] = rows
                         rows += 1
@@ -197,3 +200,20 @@ def look_up(features, starts, begin, end, states, own_rows, own_weights, weights
                 weights[q] = 1
                 q += 1
         row_starts[i + 1] = q
+
+
+@kernel
+def take_lines(features, starts, chosen, states, words, out, out_starts):
+    """Copy the features of the lines `chosen`, int64, to out; where `states` is not empty, without words never seen.
+
+    words: features below are words. out_starts: int64 (chosen.size + 1,), out.
+    """
+    q = 0
+    for k in range(chosen.size):
+        out_starts[k] = q
+        for t in range(starts[chosen[k]], starts[chosen[k] + 1]):
+            x = np.int64(features[t])
+            if x >= words or states.size == 0 or states[2 * x] != UNSEEN:
+                out[q] = x
+                q += 1
+    out_starts[chosen.size] = q

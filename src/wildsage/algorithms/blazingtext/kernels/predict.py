@@ -31,9 +31,13 @@ SIGMOID_BINS, SIGMOID_REACH = 512, 8
 PREFIX = np.frombuffer(LABEL_PREFIX, np.uint8)
 LEAST_SCORE = np.float32(np.log(1e-5))
 # What `orders` holds, int64. PRUNED: buckets without a row are no features. DIM: columns. INPUT_DSUB, OUTPUT_DSUB:
-# columns of a part of quantised rows, 0 for dense ones. END: id of "</s>". (One array: each argument of a call costs.)
+# columns of a part of quantised rows, 0 for dense ones, HALVES where buckets' rows are halves and words' dense. END: id
+# of "</s>". (One array: each argument of a call costs.)
 WORD_NGRAMS, MINN, MAXN, BUCKET, PRUNED, DIM, INPUT_DSUB, OUTPUT_DSUB, LOSS, END = range(10)
 CENTROIDS = 256
+HALVES = -1
+# A half of exponent e and mantissa m is (m + 1024) * HALF_POWERS[e], for e = 0 without the 1024; e = 31 is no number.
+HALF_POWERS = np.array([2.0**-24] + [2.0 ** (e - 25) for e in range(1, 31)] + [np.inf], np.float32)
 ONE, HALF_WORD, LOW = np.uint64(1), np.uint64(32), np.uint64(0xFFFFFFFF)
 
 # fastText reads its sigmoid from a table, and so its models' answers are the table's.
@@ -234,6 +238,21 @@ def add_codes(
 
 
 @kernel
+def add_halves(halves: NDArray[np.uint8], wanted: NDArray[np.int64], count: int, total: NDArray[np.float32]) -> None:
+    """Add rows of halves to total, float32 (d,). halves: uint8 (rows, 2 * d or more), as they lie in memory."""
+    for i in range(count):
+        row = wanted[i]
+        for f in range(total.size):
+            low, high = np.int64(halves[row, 2 * f]), np.int64(halves[row, 2 * f + 1])
+            exponent = (high >> 2) & 31
+            mantissa = ((high & 3) << 8) | low
+            if exponent > 0:
+                mantissa += 1024
+            number = np.float32(mantissa) * HALF_POWERS[exponent]
+            total[f] += -number if high & 128 else number
+
+
+@kernel
 def add_words(rows: Rows, wanted: NDArray[np.int64], count: int, total: NDArray[np.float32]) -> None:
     """Add the rows of words to total."""
     if rows.dsub > 0:
@@ -247,6 +266,8 @@ def add_buckets(rows: Rows, wanted: NDArray[np.int64], count: int, total: NDArra
     """Add the rows of buckets to total."""
     if rows.dsub > 0:
         add_codes(rows.bucket_codes, rows.centroids, rows.dsub, wanted, count, total)
+    elif rows.dsub == HALVES:
+        add_halves(rows.bucket_codes, wanted, count, total)
     else:
         add_rows(rows.buckets, wanted, count, total)
 

@@ -1,0 +1,157 @@
+"""Word vectors as a start: every format, what is placed, and what is wrong with a file."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.algorithms.blazingtext.jobs import Listener, job, reviews
+from wildsage.algorithms.blazingtext import BlazingText, epochs, pretrained, supervised
+from wildsage.algorithms.blazingtext.fasttext_file import SKIP_GRAM, FastTextSettings
+from wildsage.algorithms.blazingtext.kernels.predict import NEGATIVE
+from wildsage.algorithms.blazingtext.word_model import WordVectors
+from wildsage.contract.channels import Channel
+from wildsage.contract.errors import ClientError, DataError
+
+WORDS = ["good", "bad", "only3", "elsewhere", "meh"]
+ROWS = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
+
+
+def write(folder: Path, form: str) -> Path:
+    """A file of WORDS and ROWS in a folder of its own."""
+    folder.mkdir(parents=True)
+    if form in ("subwords.bin", "fasttext.bin"):
+        subwords = form == "subwords.bin"
+        model = WordVectors.from_training(
+            words=[word.encode() for word in WORDS],
+            word_counts=np.arange(5, 0, -1),
+            settings=FastTextSettings(
+                dim=8, model=SKIP_GRAM, loss=NEGATIVE, bucket=9 if subwords else 0, minn=3 * subwords, maxn=4 * subwords
+            ),
+            word_rows=ROWS,
+            bucket_ids=np.arange(9 if subwords else 0),
+            bucket_rows=np.ones((9 if subwords else 0, 8), np.float32),
+            output=ROWS,
+        )
+        model.save(folder)
+        (folder / "vectors.txt").unlink()
+        return folder / "vectors.bin"
+    vectors = WordVectors.from_vectors(pretrained.word2vec_file.Vectors([word.encode() for word in WORDS], ROWS))
+    name = form.removesuffix(".gz")
+    path = folder / name
+    vectors.export(path)
+    if form == "glove.txt":
+        path.write_bytes(path.read_bytes().partition(b"\n")[2])
+    if form.endswith(".gz"):
+        (folder / form).write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    return folder / form
+
+
+FORMS = ["v.vec", "glove.txt", "v.vec.gz", "v.bin", "v.bin.gz", "fasttext.bin", "subwords.bin", "v.safetensors"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_words_start_from_their_vectors(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epochs.Training, "run_epoch", lambda self: setattr(self.position, "lines", [
+        part.starts.size - 1 for part in self.parts
+    ]))  # fmt: skip
+    context = job(tmp_path, {"train": reviews(200), "pretrained_vectors": {}}, listener := Listener(), epochs=1)
+    path = write(tmp_path / "made", form)
+    path.rename(context.channels["pretrained_vectors"].path / path.name)
+    rows = supervised.train(context)
+    found = dict(zip(rows.vocabulary.words, rows.word_rows, strict=True))
+    expected = dict(zip(WORDS, ROWS, strict=True))
+    if form == "subwords.bin":
+        model = WordVectors.read(context.channels["pretrained_vectors"].path / path.name)
+        expected = dict(zip(WORDS, model.of(WORDS), strict=True))
+    for word in ("good", "bad", "only3", "meh"):
+        np.testing.assert_allclose(found[word.encode()], expected[word], rtol=1e-6)
+    assert b"elsewhere" not in found
+    assert 0 < np.abs(found[b"nice"]).max() <= 1 / 8  # at random, as ever
+    assert any(line.startswith("pretrained vectors: 4 of ") for line in listener.lines)
+
+
+def test_they_are_trained_on(tmp_path: Path) -> None:
+    """One epoch at a small rate learns from vectors that tell the labels, and next to nothing without."""
+    vectors = {"good": [1, 0], "nice": [1, 0], "fine": [1, 0], "bad": [0, 1], "poor": [0, 1], "awful": [0, 1]}
+    text = "6 2\n" + "".join(f"{word} {8 * a} {8 * b}\n" for word, (a, b) in vectors.items())
+    accuracies = []
+    for name, channels in (("with", {"pretrained_vectors": text}), ("without", {})):
+        listener = Listener()
+        given = {"train": reviews(100), "validation": reviews(300, seed=2), **channels}
+        settings = {"vector_dim": 2, "epochs": 1, "learning_rate": 0.05, "word_ngrams": 2}
+        supervised.train(job(tmp_path / name, given, listener, **settings))
+        accuracies.append(listener.validations()[-1])
+    assert accuracies[0] > accuracies[1] + 0.15
+
+
+@pytest.mark.parametrize(
+    ("files", "settings", "reason"),
+    [
+        ({"v.vec": b"2 3\na 1 2 3\nb 1 2 3\n"}, {}, "v.vec: its vectors have 3 columns, so vector_dim must be 3"),
+        ({"v.txt": b"a 1 2 3\nb 1 2 3\n"}, {}, "v.txt: its vectors have 3 columns, so vector_dim must be 3"),
+        ({"v.vec.gz": gzip.compress(b"1 3\na 1 2 3\n")}, {}, "v.vec.gz: its vectors have 3 columns"),
+        ({"v.vec": b"2 8\na 1 2\n"}, {}, "v.vec"),
+        (
+            {"v.vec.gz": gzip.compress(b"1 2\na 1 x\n")},
+            {"vector_dim": 2},
+            "v.vec.gz, line 2, column 5: unpacked, a number",
+        ),
+        ({"v.vec.gz": gzip.compress(b"1 2\na 1 2\n")[:-9]}, {"vector_dim": 2}, "v.vec.gz: cannot be "),
+        (
+            {"a.vec": b"1 8\n", "b.vec": b"1 8\n"},
+            {},
+            r"one file of word vectors is wanted, and there are: a.vec, b.vec",
+        ),
+        ({"model.bin": b"nonsense"}, {}, "model.bin"),
+        ({"v.vec": b""}, {}, "v.vec"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told(
+    files: dict[str, bytes], settings: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ClientError, match=reason):
+        supervised.train(job(tmp_path, {"train": reviews(30), "pretrained_vectors": files}, **settings))
+
+
+def test_a_classifier_is_no_start(tmp_path: Path) -> None:
+    model = BlazingText().train(job(tmp_path / "a", {"train": reviews(30)}))
+    (tmp_path / "b" / "pretrained_vectors").mkdir(parents=True)
+    model.save(tmp_path / "b" / "pretrained_vectors")
+    context = job(tmp_path / "b", {"train": reviews(30), "pretrained_vectors": {}})
+    with pytest.raises(DataError, match="a text classifier, not word vectors"):
+        supervised.train(context)
+    (tmp_path / "b" / "model").mkdir()
+    model.save(tmp_path / "b" / "model")
+    context = job(tmp_path / "b", {"train": reviews(30), "pretrained_vectors": {}, "model": {}})
+    with pytest.raises(ClientError, match="both say where words start"):
+        BlazingText().train(context)
+
+
+def test_memory_is_known_before(tmp_path: Path) -> None:
+    plain = BlazingText().estimate_memory(job(tmp_path, {"train": reviews(30)})).peak_bytes
+    files = {"v.vec": b"3000000 8\n" + b"x" * 2_000_000_0}
+    more = BlazingText().estimate_memory(job(tmp_path, {"train": reviews(30), "pretrained_vectors": files})).peak_bytes
+    assert more > plain + 19_000_000
+
+
+@given(st.one_of(st.binary(max_size=80), st.sampled_from([b"2 8\n", b"1 8\na ", b"\x1f\x8b"]).flatmap(
+    lambda head: st.binary(max_size=60).map(lambda rest: head + rest)
+)))  # fmt: skip
+def test_any_bytes_are_vectors_or_a_client_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    (folder / "v.vec").write_bytes(data)
+    channel = Channel("pretrained_vectors", folder)
+    with contextlib.suppress(ClientError):
+        pretrained.check(channel, 8)
+        found = pretrained.read(channel, [b"a", b"b"], 8)
+        assert found.rows.shape == (found.numbers.size, 8)
+    pretrained.memory(channel)
