@@ -247,17 +247,17 @@ def test_what_a_dead_worker_held_is_tried_again_alone() -> None:
     play(scenario)
 
 
-def test_two_deaths_are_enough() -> None:
+def test_three_deaths_are_enough() -> None:
     async def scenario(stage: Callable[..., Stage]) -> None:
         on = stage(1)
         (job,) = on.ask(b"poison")
-        for number in range(2):
+        for number in range(3):
             await condition(lambda wanted=number: len(on.played) > wanted)
             await on.ready(number)
             assert await on.played[number].batch() == [b"poison"]
             on.played[number].die()
         await condition(lambda: job.answer)
-        assert job.answer == (500, b"a worker ended each of the 2 times that it answered this request")
+        assert job.answer == (500, b"a worker ended each of the 3 times that it answered this request")
 
     play(scenario)
 
@@ -377,6 +377,6 @@ def test_every_request_gets_exactly_one_answer(steps: list[str], workers: int) -
         for number, job in enumerate(jobs):
             assert job.answer is not None
             status, body = job.answer
-            assert (status, body) == (200, b"JOB %d" % number) or (status == 500 and job.tries_alone == 2)
+            assert (status, body) == (200, b"JOB %d" % number) or (status == 500 and job.tries_alone == 3)
 
     play(scenario)

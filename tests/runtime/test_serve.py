@@ -184,7 +184,7 @@ def test_a_request_that_kills_its_workers_is_refused_and_others_live(server: Ser
         thread.join()
     poison = answers.pop("crash")
     assert poison.status == 500
-    told = re.fullmatch(r"a worker ended each of the ([23]) times that it answered this request", poison.message)
+    told = re.fullmatch(r"a worker ended each of the ([34]) times that it answered this request", poison.message)
     assert told
     assert all(labels(answer) == [text] for text, answer in answers.items())
     until(lambda: server.log().count("ended (exit code 9)") == int(told[1]))

@@ -183,11 +183,11 @@ def tidy(folder: Path, outcome: Outcome) -> None:
 def remove(folder: Path) -> None:
     """Remove a run's folder. Renamed first, so that nobody takes half a folder for a run.
 
-    Called under the lock of the run's name, so that what is there under such a name was left by a removal that died.
+    What removals that were killed have left half done goes too.
     """
     with suppress(FileNotFoundError):
         folder.rename(beside_name(folder))
-    for gone in folder.parent.glob(f".{folder.name}.*"):  # a name has no dot and no wildcard
+    for gone in folder.parent.glob(".*"):
         if is_beside_name(gone.name):
             shutil.rmtree(gone, ignore_errors=True)
 

@@ -29,7 +29,9 @@ class Limits:
     """Bounds of the queue and of a worker's time."""
 
     waiting: int = 2048  # requests in the queue
-    tries_alone: int = 2  # workers that may die over a request while they hold no other
+    # Workers that may die over a request while they hold no other. Two may have been dead, one after the other, when
+    # they were given it: whoever kills one may kill all.
+    tries_alone: int = 3
     answer_s: float = 60.0  # a worker's time for a batch, and a request's time in the queue
     batch_requests: int = 64
     batch_bytes: int = 64 * 1024
