@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from select import select
 
 import pytest
 
@@ -210,6 +211,45 @@ def test_a_worker_over_the_time_limit_is_killed(tmp_path: Path, site: Path) -> N
         assert answer.message == "the model took longer than 1 s, and was stopped"
         assert labels(server.ask(request(instances("fine")))) == ["fine"]
         until(lambda: "ended (SIGKILL)" in server.log())
+
+
+@pytest.mark.parametrize("type_", ["application/json", "text/csv"])
+def test_a_request_of_many_instances_keeps_nobody_waiting(tmp_path: Path, site: Path, type_: str) -> None:
+    go = tmp_path / "go"
+    texts = [f"await {go}", *["sleep 0.002"] * 499, "the last"]
+    body = instances(*texts) if type_ == "application/json" else "\n".join(texts).encode()
+    with Server(tmp_path, site=site, workers=1) as server, server.client() as long, server.client() as short:
+        long.send(request(body, type_))
+        until(Path(f"{go}.begun").exists)
+        short.send(request(instances("short")))
+        go.touch()
+        answer = short.receive()
+        assert answer is not None
+        assert labels(answer) == ["short"]
+        assert not select([long.socket], [], [], 0)[0], "the long request came first"
+        answer = long.receive()
+        assert answer is not None
+        assert labels(answer) == texts
+
+
+def test_a_bad_instance_among_many_is_numbered_from_the_first(server: Server) -> None:
+    answer = server.ask(request(instances(*["sleep 0.0005"] * 299, 7, *["x"] * 100)))
+    assert (answer.status, answer.message) == (400, "instance 299 is not a text")
+
+
+def test_a_worker_that_dies_over_many_instances_is_replaced(tmp_path: Path, site: Path) -> None:
+    texts = [*["sleep 0.001"] * 99, f"crash-once {tmp_path / 'mark'}"]
+    with Server(tmp_path, site=site, workers=1) as server:
+        assert labels(server.ask(request(instances(*texts)))) == texts
+        assert server.ask(request(instances(*texts, "crash"))).status == 500
+        assert labels(server.ask(request(instances("fine")))) == ["fine"]
+
+
+def test_many_instances_over_the_time_limit_end_that_request_alone(tmp_path: Path, site: Path) -> None:
+    with Server(tmp_path, site=site, workers=1, SAGEMAKER_MODEL_SERVER_TIMEOUT="1") as server:
+        answer = server.ask(request(instances(*["sleep 0.01"] * 600)))
+        assert (answer.status, answer.message) == (500, "the model took longer than 1 s, and was stopped")
+        assert labels(server.ask(request(instances("fine")))) == ["fine"]
 
 
 def test_a_dead_zygote_is_replaced(server: Server) -> None:
