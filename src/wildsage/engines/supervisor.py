@@ -203,6 +203,8 @@ class Supervisor:
             ending = self._live()
             if ending.cause in (Cause.STOPPED, Cause.MAX_RUNTIME, Cause.LOST, Cause.NOT_STARTED):
                 return ending
+            if ending.exit_code in self.specification.final_exit_codes:
+                return ending
             lasted = time.monotonic() - began
             quick = quick + 1 if lasted < QUICK_S else 0
             if quick >= QUICK_FAILURES:
