@@ -149,6 +149,9 @@ class Jobs(Supervised, ABC):
             if state is None or state.ending is None:
                 return self._never_started(current)
             ending = runs.known_ending(folder, state.ending)
+            if current.status is Status.STOPPING and ending.cause in (Cause.LOST, Cause.KILLED):
+                # Its user wanted it to end, and it has, though not by our hand.
+                ending = replace(ending, cause=Cause.STOPPED, reason="")
             if ending.cause is Cause.LOST and current.status is Status.IN_PROGRESS and self.may_retry(current):
                 return self._start_again(current, folder)
             outcome = finished(Charge.read(folder), folder, ending, self.settle)
