@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import sys
 import tarfile
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +17,10 @@ import pytest
 
 from tests.cli.conftest import Call
 from tests.waiting import until
+from wildsage.cli import show
 from wildsage.contract.errors import ClientError
+from wildsage.engines.run_folder import read_record
+from wildsage.platform import endpoints
 from wildsage.platform.service import Platform
 from wildsage.sdk.estimator import Estimator
 
@@ -61,6 +67,38 @@ def test_algorithms(call: Call) -> None:
     listed = {each["name"]: each["available"] for each in call("algorithms", "--json").json}
     assert listed["blazingtext"] is True
     assert listed["kmeans"] is False
+
+
+def test_an_endpoint_is_deleted_when_it_has_drained(
+    call: Call, endpoint: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = read_record(home / "endpoints" / endpoint)
+    assert record is not None
+    assert record.command_pid is not None
+    server = record.command_pid
+    monkeypatch.setattr(endpoints, "_DELETE_WAIT_S", 0.05)
+    said: list[str] = []
+    seen: list[str] = []
+    monkeypatch.setattr(show, "say", said.append)
+
+    def let_it_drain() -> None:
+        try:
+            until(lambda: said, what="the word that it drains")
+            with Platform(home) as platform:
+                seen.extend(each["EndpointStatus"] for each in platform.list_endpoints()["Endpoints"])
+        finally:
+            os.kill(server, signal.SIGCONT)
+
+    os.kill(server, signal.SIGSTOP)
+    other = threading.Thread(target=let_it_drain)
+    other.start()
+    result = call("delete", "endpoint", endpoint)
+    other.join()
+    assert seen == ["Deleting"]
+    assert said == [f"{endpoint} still answers requests that it has; it is gone once they are done"]
+    assert result.out == f"endpoint {endpoint} is deleted\n"
+    assert call("endpoints", "--json").json == []
+    assert not (home / "endpoints" / endpoint).exists()
 
 
 def test_an_algorithm_in_full(call: Call) -> None:

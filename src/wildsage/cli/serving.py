@@ -6,6 +6,7 @@ import io
 import json as jsonlib
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
 from enum import StrEnum
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 JSON_TYPE = "application/json"
 MOST = 100
+GONE_S = 0.1
 
 
 class Kind(StrEnum):
@@ -257,8 +259,9 @@ def delete(
 ) -> None:
     """Delete an endpoint, a model's record or a training job's record.
 
-    The model record that `wildsage deploy` made for an endpoint goes with it.
-    Model files stay; delete them as you would any file.
+    An endpoint first answers the requests that it has. The model record that
+    `wildsage deploy` made for it goes with it. Model files stay; delete them as
+    you would any file.
 
     Examples:
 
@@ -271,13 +274,15 @@ def delete(
     platform = clients.platform()
     if kind is Kind.ENDPOINT:
         config = platform.describe_endpoint(EndpointName=name)["EndpointConfigName"]
-        platform.delete_endpoint(EndpointName=name)
+        with show.working(f"Waiting for the last answers of {name}"):
+            platform.delete_endpoint(EndpointName=name)
         # What `deploy` made with it may be gone already, and nobody asked for it by name.
         with suppress(ServiceError):
             variants = platform.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
             platform.delete_endpoint_config(EndpointConfigName=config)
             if any(variant["ModelName"] == name for variant in variants):
                 platform.delete_model(ModelName=name)
+        _wait_until_gone(platform, name)
     elif kind is Kind.MODEL:
         platform.delete_model(ModelName=name)
     else:
@@ -286,6 +291,22 @@ def delete(
         show.as_json({"Deleted": name, "Kind": str(kind)})
     else:
         show.line(f"{kind} {name} is deleted")
+
+
+def _wait_until_gone(platform: Platform, name: str) -> None:
+    """Wait while a deleted endpoint drains."""
+
+    def there() -> bool:
+        found = _found(platform.describe_endpoint, EndpointName=name)
+        return found is not None and found["EndpointStatus"] == "Deleting"  # else it is another one of that name
+
+    if not there():
+        return
+    if not sys.stderr.isatty():
+        show.say(f"{name} still answers requests that it has; it is gone once they are done")
+    with show.working(f"Waiting for the last answers of {name}"):
+        while there():
+            time.sleep(GONE_S)
 
 
 def _is_path(text: str) -> bool:
