@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wildsage.cli import clients
 from wildsage.contract.errors import WildsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-MOST = 100
 
 
 def algorithm(incomplete: str) -> list[str]:
@@ -63,6 +62,6 @@ def _names(operation: str, key: str, name: str) -> list[str]:
 
     try:
         with Platform() as platform:
-            return [str(summary[name]) for summary in getattr(platform, operation)(MaxResults=MOST)[key]]
+            return [str(summary[name]) for summary in clients.listed(getattr(platform, operation), key)]
     except (WildsageError, OSError):
         return []

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from wildsage.platform.service import Platform
 
 JSON_TYPE = "application/json"
-MOST = 100
 GONE_S = 0.1
 
 
@@ -45,12 +44,12 @@ def models(json: Json = False) -> None:
     """
     platform = clients.platform()
     found: list[dict[str, Any]] = []
-    for summary in platform.list_models(MaxResults=MOST)["Models"]:
+    for summary in clients.listed(platform.list_models, "Models"):
         model = platform.describe_model(ModelName=summary["ModelName"])
         file = model.get("PrimaryContainer", {}).get("ModelDataUrl")
         found.append({"Name": model["ModelName"], "Kind": "model", "File": file, "Created": model["CreationTime"]})
-    listed = platform.list_training_jobs(MaxResults=MOST, SortBy="CreationTime", SortOrder="Descending")
-    for summary in listed["TrainingJobSummaries"]:
+    order = {"SortBy": "CreationTime", "SortOrder": "Descending"}
+    for summary in clients.listed(platform.list_training_jobs, "TrainingJobSummaries", **order):
         job = platform.describe_training_job(TrainingJobName=summary["TrainingJobName"])
         file = job.get("ModelArtifacts", {}).get("S3ModelArtifacts")
         if file and job["TrainingJobStatus"] in ("Completed", "Stopped"):
@@ -146,7 +145,7 @@ def endpoints(
     if name is None:
         if url:
             raise typer.BadParameter("--url needs the endpoint's name")
-        listed = platform.list_endpoints(MaxResults=MOST)["Endpoints"]
+        listed = list(clients.listed(platform.list_endpoints, "Endpoints"))
         for each in listed:
             each["Url"] = _url(platform, each)
         if json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -171,7 +172,7 @@ def jobs(
             help="Only those that are InProgress, Completed, Failed, Stopping or Stopped.", show_default=False
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", help="How many, the newest first.", min=1, max=100)] = 20,
+    limit: Annotated[int, typer.Option(metavar="N", help="How many, the newest first; 0: all.", min=0)] = 20,
     json: Json = False,
 ) -> None:
     """List training jobs, the newest first, or show one in full.
@@ -180,7 +181,7 @@ def jobs(
 
     \b
       wildsage jobs
-      wildsage jobs --status Failed
+      wildsage jobs --status Failed --limit 0
       wildsage jobs JOB --json
     """
     platform = clients.platform()
@@ -193,16 +194,19 @@ def jobs(
             _describe_job(platform, job)
         return
     wanted = {} if status is None else {"StatusEquals": status}
-    found = platform.list_training_jobs(MaxResults=limit, SortBy="CreationTime", SortOrder="Descending", **wanted)
-    summaries = found["TrainingJobSummaries"]
+    order = {"SortBy": "CreationTime", "SortOrder": "Descending"}
+    found = clients.listed(platform.list_training_jobs, "TrainingJobSummaries", **order, **wanted)
+    summaries = list(islice(found, limit or None))
     if json:
         show.as_json(summaries)
-        return
-    rows = [
-        (each["TrainingJobName"], each["TrainingJobStatus"], each["CreationTime"], show.duration(_lasted(each)))
-        for each in summaries
-    ]
-    show.table(("Job", "Status", "Created", "Took"), rows, empty="No jobs yet. Start one: wildsage train --help")
+    else:
+        rows = [
+            (each["TrainingJobName"], each["TrainingJobStatus"], each["CreationTime"], show.duration(_lasted(each)))
+            for each in summaries
+        ]
+        show.table(("Job", "Status", "Created", "Took"), rows, empty="No jobs yet. Start one: wildsage train --help")
+    if limit and next(found, None) is not None:
+        show.say(f"These are the newest {limit}; all: {show.command()} jobs --limit 0")
 
 
 def logs(
