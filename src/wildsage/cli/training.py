@@ -75,11 +75,19 @@ def train(
             metavar="NAME=PATH|NAME=VALUE",
             help="Channels as NAME=PATH (a file, a folder, a URL), hyperparameters as NAME=VALUE.",
             show_default=False,
+            autocompletion=names.argument,
         ),
     ] = None,
     channel: Annotated[
         list[str] | None,
-        typer.Option("--channel", "-c", metavar="NAME=PATH", help="A channel, whatever its name.", show_default=False),
+        typer.Option(
+            "--channel",
+            "-c",
+            metavar="NAME=PATH",
+            help="A channel, whatever its name.",
+            show_default=False,
+            autocompletion=names.channel,
+        ),
     ] = None,
     hyperparameter: Annotated[
         list[str] | None,
@@ -89,6 +97,7 @@ def train(
             metavar="NAME=VALUE",
             help="A hyperparameter, whatever its name.",
             show_default=False,
+            autocompletion=names.hyperparameter,
         ),
     ] = None,
     name: Annotated[
@@ -119,19 +128,19 @@ def train(
           mode=supervised epochs=10 early_stopping=true --name reviews
       wildsage train blazingtext train=train.txt mode=supervised --detach
     """
-    from wildsage.cli.arguments import required, sort_out
+    from wildsage.cli.arguments import channels_of, hyperparameters_of, required, sort_out
     from wildsage.platform.algorithms import facts_of
     from wildsage.sdk.estimator import Estimator
 
     built_in = facts_of(algorithm)
     given = sort_out(
         arguments or [],
-        channels=_channels(built_in),
-        hyperparameters=_hyperparameters(built_in),
+        channels=channels_of(built_in),
+        hyperparameters=hyperparameters_of(built_in),
         forced_channels=channel or [],
         forced_hyperparameters=hyperparameter or [],
     )
-    required(_channels(built_in), given.channels)
+    required(channels_of(built_in), given.channels)
     platform = clients.platform()
     estimator = Estimator(
         image_uri=built_in.name,
@@ -254,20 +263,6 @@ def stop(
         show.as_json(job)
     else:
         show.line(f"{name}: {job['TrainingJobStatus']}")
-
-
-def _channels(built_in: BuiltIn) -> dict[str, bool]:
-    """The channels' names, and whether each must be there; a name can come again for another format."""
-    found: dict[str, bool] = {}
-    for each in built_in.channels:
-        found[each.name] = found.get(each.name, False) or each.required
-    if built_in.incremental_training:
-        found.setdefault("model", False)
-    return found
-
-
-def _hyperparameters(built_in: BuiltIn) -> list[str]:
-    return [name for each in built_in.hyperparameters for name in (each.name, *each.aliases)]
 
 
 def _describe(built_in: BuiltIn, *, available: bool) -> None:
