@@ -117,6 +117,9 @@ def test_a_third_partys_algorithm_is_one_of_them(call: Call, home: Path, install
     words.write_text("a b a\n")
     refused = call("train", "counting", f"train={words}", "round=1")
     assert 'did you mean "rounds"?' in refused.err
+    refused = call("train", "counting", f"train={words}", "rounds=0", "--name", "refused")
+    assert refused.err == "wildsage: rounds = 0 is not allowed: an integer, 1 or more\n"
+    assert call("jobs", "refused").code == 1
     trained = call("train", "counting", f"train={words}", "rounds=1", "--name", "counted", "--json")
     assert trained.code == 0, trained.err
     assert call("predict", "counted", "a", "--json").json == [{"count": 2.0}]
@@ -156,11 +159,11 @@ def test_train_with_json_prints_one_value(call: Call, home: Path, files: dict[st
 
 
 def test_a_failed_job_exits_with_its_reason(call: Call, home: Path, tmp_path: Path) -> None:
-    bad = tmp_path / "bad.txt"
-    bad.write_text("__label__1 good one\nno label here\n")
-    result = call("train", "blazingtext", f"train={bad}", "mode=supervised", "epochs=0", "--name", "failed")
+    text = tmp_path / "text.txt"
+    text.write_text("a few words\n")
+    result = call("train", "blazingtext", f"train={text}", "mode=cbow", "loss=softmax", "--name", "failed")
     assert result.code == 1
-    assert "epochs" in result.err
+    assert "failed: ClientError: loss = softmax" in result.err
     assert "Traceback" not in result.err
     assert "failed" in call("jobs", "--status", "Failed").out
 

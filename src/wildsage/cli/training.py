@@ -129,6 +129,7 @@ def train(
       wildsage train blazingtext train=train.txt mode=supervised --detach
     """
     from wildsage.cli.arguments import channels_of, hyperparameters_of, required, sort_out
+    from wildsage.contract.hyperparameters import table_problems
     from wildsage.platform.algorithms import facts_of
     from wildsage.sdk.estimator import Estimator
 
@@ -141,6 +142,8 @@ def train(
         forced_hyperparameters=hyperparameter or [],
     )
     required(channels_of(built_in), given.channels)
+    if problems := table_problems(given.hyperparameters, built_in.hyperparameters, built_in.name):
+        raise ClientError("; ".join(problems))
     platform = clients.platform()
     estimator = Estimator(
         image_uri=built_in.name,
