@@ -156,6 +156,7 @@ def test_after_a_kill_of_everything_it_is_back_on_its_port(platform: CheckedPlat
     # Configuration and model may be gone: the endpoint keeps what it needs.
     platform.delete_endpoint_config(EndpointConfigName="phoenix")
     platform.delete_model(ModelName="phoenix")
+    Path(archive).unlink()
     assert counts(platform, "phoenix", "a") == [2.0]
     assert platform.endpoint_url("phoenix") == url
     in_status(platform, "phoenix", "InService")

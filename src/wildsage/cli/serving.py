@@ -20,8 +20,6 @@ from wildsage.cli.training import Json
 from wildsage.contract.errors import ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from wildsage.platform.service import Platform
 
 JSON_TYPE = "application/json"

@@ -127,6 +127,11 @@ class Jobs(Supervised, ABC):
             return None if self._remove(record, 0) else record
         folder = self.folder(record.name)
         if (outcome := Outcome.read(folder, record.id)) is not None:
+            # Who wrote it may have died before it tidied. If it lives it holds the lock, under which no other run of
+            # this name can take the folder.
+            with locks.held(self._lock(record.name), wait_s=0) as held:
+                if held and Outcome.read(folder, record.id) is not None:
+                    runs.tidy(folder, outcome)
             return record_outcome(self.context.store, self.kind, record.name, outcome)
         state = self._run_state(record)
         if state is not None and state.alive:

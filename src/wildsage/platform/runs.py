@@ -167,11 +167,14 @@ def link_model(folder: Path, model: Path) -> None:
 def tidy(folder: Path, outcome: Outcome) -> None:
     """Remove what a settled run needs no more: its input (links, which keep deleted files on the disk, or copies), and
     what was packed. Log, metrics and configuration stay; so do the model and checkpoints of a run that failed.
+    May be called again.
     """
     layout = Layout(folder / "ml")
     unwanted = [folder / INPUTS, folder / MODEL_LINK, layout.input / "data"]
     if outcome.status != Status.FAILED:
         unwanted.append(layout.model)
+    if outcome.details.get("output"):
+        unwanted.append(layout.output_data)
     if outcome.status == Status.COMPLETED:
         unwanted.append(layout.checkpoints)  # where they are to be kept, this is a link to them
     for path in unwanted:
