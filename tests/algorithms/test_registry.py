@@ -9,6 +9,14 @@ from tests.runtime.third_party import install
 from wildsage.algorithms import registry
 from wildsage.contract.errors import AlgorithmError, ClientError
 
+BREAKS_WHEN_ASKED = """
+from counting import Counting
+class X(Counting):
+    @classmethod
+    def model_in(cls, folder):
+        raise KeyError("a fault")
+"""
+
 
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -44,11 +52,19 @@ def test_unknown_names_are_told_with_the_nearest(packages: Path) -> None:
         registry.get("k-means")
 
 
-@pytest.mark.parametrize(("value", "reason"), [("nowhere:X", "cannot be imported"), ("json:loads", "not a subclass")])
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("nowhere:X", "cannot be imported"),
+        ("json:loads", "not a subclass"),
+        ("broken_at_import:X", "cannot be imported: division"),
+    ],
+)
 def test_a_broken_package_is_told_apart(packages: Path, value: str, reason: str) -> None:
     (packages / "counting-1.0.dist-info" / "entry_points.txt").write_text(
         f"[wildsage.algorithms]\ncounting = {value}\n"
     )
+    (packages / "broken_at_import.py").write_text("1 / 0")
     with pytest.raises(AlgorithmError, match=reason):
         registry.get("counting")
 
@@ -66,3 +82,24 @@ def test_a_model_folder_is_recognised(packages: Path, tmp_path: Path, monkeypatc
     assert registry.recognise(model) == "counting"
     with pytest.raises(ClientError, match="is not a folder"):
         registry.recognise(tmp_path / "none")
+
+
+@pytest.mark.parametrize("code", ["import not_there", "1 / 0", "x = (", "class X: pass", BREAKS_WHEN_ASKED])
+def test_a_broken_package_does_not_keep_the_others_from_being_asked(
+    packages: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    monkeypatch.setattr(registry, "names", lambda: ["aaa-broken", "counting"])
+    monkeypatch.delitem(sys.modules, "aaa_broken", raising=False)
+    info = packages / "aaa_broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: aaa-broken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[wildsage.algorithms]\naaa-broken = aaa_broken:X\n")
+    (packages / "aaa_broken.py").write_text(code)
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "counts.json").write_text("{}")
+    assert registry.recognise(model) == "counting"
+    assert "Algorithm aaa-broken cannot say whether it knows the model, and is passed over: " in caplog.text
+    (model / "counts.json").unlink()
+    with pytest.raises(ClientError, match=r"no algorithm here \(counting\): it is empty"):
+        registry.recognise(model)

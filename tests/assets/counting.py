@@ -40,7 +40,10 @@ class CountingModel(Model):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        return cls(json.loads((folder / "counts.json").read_text()))
+        counts = json.loads((folder / "counts.json").read_text())
+        if not isinstance(counts, dict):
+            raise DataError("there are no counts in it", file=folder / "counts.json")
+        return cls(counts)
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:

@@ -133,6 +133,12 @@ def test_the_shell_completes_commands_and_algorithms(home: Path) -> None:
     assert complete("wildsage quick") == ["quickstart"]
     assert complete("wildsage train blazing") == ["blazingtext"]
     assert complete("wildsage logs no") == []
+    assert complete("wildsage train blazingtext ep") == ["epochs="]
+    assert complete("wildsage train blazingtext val") == ["validation="]
+    assert complete("wildsage train blazingtext train=x -p early") == ["early_stopping="]
+    assert complete("wildsage train blazingtext -c va") == ["validation="]
+    assert complete("wildsage train blazingtext mode=su") == ["mode=supervised"]
+    assert complete("wildsage train nothing ep") == []
 
 
 def test_completion_never_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import sys
 import tarfile
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +17,10 @@ import pytest
 
 from tests.cli.conftest import Call
 from tests.waiting import until
+from wildsage.cli import show
 from wildsage.contract.errors import ClientError
+from wildsage.engines.run_folder import read_record
+from wildsage.platform import endpoints
 from wildsage.platform.service import Platform
 from wildsage.sdk.estimator import Estimator
 
@@ -63,6 +69,38 @@ def test_algorithms(call: Call) -> None:
     assert listed["kmeans"] is False
 
 
+def test_an_endpoint_is_deleted_when_it_has_drained(
+    call: Call, endpoint: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = read_record(home / "endpoints" / endpoint)
+    assert record is not None
+    assert record.command_pid is not None
+    server = record.command_pid
+    monkeypatch.setattr(endpoints, "_DELETE_WAIT_S", 0.05)
+    said: list[str] = []
+    seen: list[str] = []
+    monkeypatch.setattr(show, "say", said.append)
+
+    def let_it_drain() -> None:
+        try:
+            until(lambda: said, what="the word that it drains")
+            with Platform(home) as platform:
+                seen.extend(each["EndpointStatus"] for each in platform.list_endpoints()["Endpoints"])
+        finally:
+            os.kill(server, signal.SIGCONT)
+
+    os.kill(server, signal.SIGSTOP)
+    other = threading.Thread(target=let_it_drain)
+    other.start()
+    result = call("delete", "endpoint", endpoint)
+    other.join()
+    assert seen == ["Deleting"]
+    assert said == [f"{endpoint} still answers requests that it has; it is gone once they are done"]
+    assert result.out == f"endpoint {endpoint} is deleted\n"
+    assert call("endpoints", "--json").json == []
+    assert not (home / "endpoints" / endpoint).exists()
+
+
 def test_an_algorithm_in_full(call: Call) -> None:
     shown = call("algorithms", "BlazingText").out
     for expected in ("learning_rate\tfloat\ta number, above 0\t0.05\t", "early_stopping", "validation:accuracy"):
@@ -79,6 +117,9 @@ def test_a_third_partys_algorithm_is_one_of_them(call: Call, home: Path, install
     words.write_text("a b a\n")
     refused = call("train", "counting", f"train={words}", "round=1")
     assert 'did you mean "rounds"?' in refused.err
+    refused = call("train", "counting", f"train={words}", "rounds=0", "--name", "refused")
+    assert refused.err == "wildsage: rounds = 0 is not allowed: an integer, 1 or more\n"
+    assert call("jobs", "refused").code == 1
     trained = call("train", "counting", f"train={words}", "rounds=1", "--name", "counted", "--json")
     assert trained.code == 0, trained.err
     assert call("predict", "counted", "a", "--json").json == [{"count": 2.0}]
@@ -118,11 +159,11 @@ def test_train_with_json_prints_one_value(call: Call, home: Path, files: dict[st
 
 
 def test_a_failed_job_exits_with_its_reason(call: Call, home: Path, tmp_path: Path) -> None:
-    bad = tmp_path / "bad.txt"
-    bad.write_text("__label__1 good one\nno label here\n")
-    result = call("train", "blazingtext", f"train={bad}", "mode=supervised", "epochs=0", "--name", "failed")
+    text = tmp_path / "text.txt"
+    text.write_text("a few words\n")
+    result = call("train", "blazingtext", f"train={text}", "mode=cbow", "loss=softmax", "--name", "failed")
     assert result.code == 1
-    assert "epochs" in result.err
+    assert "failed: ClientError: loss = softmax" in result.err
     assert "Traceback" not in result.err
     assert "failed" in call("jobs", "--status", "Failed").out
 

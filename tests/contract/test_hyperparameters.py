@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import AliasChoices, Field, PositiveInt, field_validator
 
 from tests.strategies import json_values
+from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
 from wildsage.contract.builtins import names, table
 from wildsage.contract.errors import ClientError, DataError
 from wildsage.contract.hyperparameters import (
@@ -19,6 +20,7 @@ from wildsage.contract.hyperparameters import (
     HyperparameterFact,
     Hyperparameters,
     read_hyperparameters,
+    table_problems,
     write_hyperparameters,
 )
 
@@ -218,3 +220,64 @@ def test_a_broken_file_is_told_with_its_line(tmp_path: Path) -> None:
     path.write_text('{"k": "10"\n"mode": "cbow"}')
     with pytest.raises(DataError, match="line 2, column 1: not valid JSON"):
         read_hyperparameters(path)
+
+
+VALUES = st.one_of(
+    st.sampled_from(["1", "0", "-1", "2.5", "1e3", "1e400", "nan", "inf", "auto", "True", "false", "yes", "", " 7 "]),
+    st.sampled_from(["supervised", "cbow", '"cbow"', "random", "18", "19", "3,224,224", "[0.5]", "softmax", "float16"]),
+    st.integers(-2, 2**33).map(str),
+    st.floats().map(str),
+    st.text(max_size=5),
+)
+
+
+@pytest.mark.parametrize("model", [SampleHyperparameters, BlazingTextHyperparameters])
+@given(data=st.data())
+def test_a_table_alone_refuses_what_the_model_refuses(model: type[Hyperparameters], data: st.DataObject) -> None:
+    facts = model.describe()
+    known = [name for fact in facts for name in (fact.name, *fact.aliases)]
+    given_ = data.draw(st.dictionaries(st.sampled_from([*known, "epoch", "_internal"]), VALUES, max_size=6))
+    told = table_problems(given_, facts, model._title())
+    refused_by_model: list[str] = []
+    try:
+        model.parse(given_)
+    except ClientError as error:
+        refused_by_model = str(error).split("\n")
+    assert set(told) <= set(refused_by_model)
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"epochs": "0"}, "epochs = 0 is not allowed: an integer, 1 or more"),
+        ({"epochs": "many"}, 'epochs = "many" is not allowed: an integer, 1 or more'),
+        ({"epoch": "3"}, 'epoch is not a hyperparameter of blazingtext; did you mean "epochs"?'),
+        ({"learning_rate": "0"}, "learning_rate = 0 is not allowed: a number, above 0"),
+        ({"early_stopping": "yes"}, 'early_stopping = "yes" is not allowed: True or False'),
+        ({"seed": "-1"}, "seed = -1 is not allowed: an integer, 0 or more"),
+        ({"storage": "float23"}, "storage = "),
+        ({"mode": "superviced"}, 'did you mean "supervised"?'),
+        ({"x" * 300: "1"}, "is not allowed: 1 to 256 characters"),
+        ({"mode": "c" * 2501}, "mode has 2501 characters: up to 2500"),
+    ],
+)
+def test_a_built_ins_table_names_what_is_wrong(values: dict[str, str], problem: str) -> None:
+    said = table_problems({"mode": "cbow", **values}, table("blazingtext").hyperparameters, "blazingtext")
+    assert problem in "; ".join(said)
+
+
+def test_a_built_ins_table_names_what_is_missing_and_takes_the_rest() -> None:
+    facts = table("blazingtext").hyperparameters
+    assert table_problems({}, facts, "blazingtext") == [
+        "mode is missing: one of batch_skipgram, skipgram, cbow, supervised"
+    ]
+    good = {"mode": '"supervised"', "epochs": "1e1", "storage": "auto", "sagemaker_region": "x", "_more": "y"}
+    assert table_problems(good, facts, "blazingtext") == []
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_default_of_a_table_fits_it(name: str) -> None:
+    facts = table(name).hyperparameters
+    defaults = {fact.name: str(fact.default) for fact in facts if fact.default is not None and not fact.required}
+    lines = [line for line in table_problems(defaults, facts, name) if " is missing: " not in line]
+    assert lines == []

@@ -642,6 +642,14 @@ def test_a_server_that_fails_again_and_again_is_given_up(engine: LocalEngine, sp
     assert last_log_lines(specification.folder, 9) == ["no model"] * 5
 
 
+def test_a_server_that_says_that_no_start_will_help_is_not_started_again(engine: LocalEngine, specify: Specify) -> None:
+    specification = specify("raise SystemExit(78)", listen=("127.0.0.1", 0), restart=True, final_exit_codes=(78,))
+    engine.start(specification)
+    state = engine.wait(specification.folder)
+    assert state.ending == Ending(Cause.EXITED, exit_code=78)
+    assert state.restarts == 0
+
+
 def test_stop_between_two_lives_of_a_server(engine: LocalEngine, specify: Specify) -> None:
     specification = specify("print('up')", restart=True)
     engine.start(specification)

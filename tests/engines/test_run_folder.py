@@ -56,7 +56,7 @@ def test_any_json_is_a_record_or_none(tmp_path_factory: pytest.TempPathFactory, 
 
 def test_specifications_come_back_as_they_were() -> None:
     specification = Specification(
-        "name", Path("/x"), ("a", "b"), MappingProxyType({"K": "v"}), 3.5, 2.0, ("::1", 0), True, "m:f", "m:g"
+        "name", Path("/x"), ("a", "b"), MappingProxyType({"K": "v"}), 3.5, 2.0, ("::1", 0), True, "m:f", "m:g", (78,)
     )
     back = run_folder.specification_from_json(json.loads(json.dumps(run_folder.specification_to_json(specification))))
     assert back == specification

@@ -130,6 +130,63 @@ def test_unpacked_models_do_not_pile_up(
     assert recent.exists()  # opened just now, so somebody may be about to load it
 
 
+def test_unpacked_models_of_an_earlier_start_of_the_machine_go(
+    home: Path, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = {}
+    for name in ("served", "old", "new"):
+        pack(model, tmp_path / f"{name}.tar.gz")
+        folders[name] = open_model(str(tmp_path / f"{name}.tar.gz"), home)
+        os.utime(folders[name].parent, (1e9, 1e9))
+        if name == "old":
+            (home / "endpoints" / "reviews").mkdir(parents=True)
+            runs.link_model(home / "endpoints" / "reviews", folders["served"])
+            monkeypatch.setattr(artifacts, "boot", lambda: "the next start of the machine")
+    assert [name for name, folder in folders.items() if folder.exists()] == ["served", "new"]
+
+
+def test_pruning_by_many_at_once_takes_nothing_that_is_in_use(
+    home: Path, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "KEPT_BYTES", 0)
+    archives = [tmp_path / f"{number}.tar.gz" for number in range(7)]
+    for archive in archives:
+        pack(model, archive)
+    (home / "endpoints" / "reviews").mkdir(parents=True)
+    served = open_model(str(archives[0]), home)
+    runs.link_model(home / "endpoints" / "reviews", served)
+    os.utime(served.parent, (1e9, 1e9))
+    missing: list[Path] = []
+
+    def use(own: list[Path]) -> None:
+        for archive in own * 4:
+            folder = open_model(str(archive), home)
+            if names(folder) != MODEL_NAMES or names(served) != MODEL_NAMES:
+                missing.append(folder)
+            os.utime(folder.parent, (1e9, 1e9))  # nobody uses it any more
+
+    # Each of them prunes what the others have done with.
+    threads = [threading.Thread(target=use, args=(archives[place : place + 2],)) for place in (1, 3, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert missing == []
+    assert served.exists()
+    assert len([path for path in (home / "models").iterdir() if path.name != ".lock"]) <= 1 + 3
+
+
+def test_an_error_of_the_pruning_keeps_no_model_back(
+    home: Path, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(home: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(artifacts, "_make_room", fails)
+    pack(model, tmp_path / "model.tar.gz")
+    assert names(open_model(str(tmp_path / "model.tar.gz"), home)) == MODEL_NAMES
+
+
 def test_many_at_once_get_one_folder(home: Path, tmp_path: Path, model: Path) -> None:
     archive = tmp_path / "model.tar.gz"
     pack(model, archive)

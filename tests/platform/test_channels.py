@@ -139,7 +139,7 @@ def test_a_manifest(home: Path, tmp_path: Path, memory: fsspec.AbstractFileSyste
         ('[{"prefix": "s3://mine/"}, 3]', "entry 1"),
         ('[{"prefix": "s3://mine/"}, "../x"]', "entry 1"),
         ('[{"prefix": "s3://mine/"}, "data/"]', "is not a file"),
-        ('[{"prefix": "s3://mine/data/"}, "b.csv"]', 'did you mean "a.csv"'),
+        ('[{"prefix": "s3://mine/data/"}, "a.cvs"]', 'did you mean "a.csv"'),
     ],
 )
 def test_a_bad_manifest(home: Path, tmp_path: Path, text: str, reason: str) -> None:

@@ -116,17 +116,30 @@ def test_what_is_not_there_says_so(platform: CheckedPlatform, archive: str) -> N
         platform.update_endpoint(EndpointName="e", EndpointConfigName="c")
 
 
-def test_a_model_that_cannot_be_loaded(platform: CheckedPlatform, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_loaded(platform: CheckedPlatform, home: Path, tmp_path: Path) -> None:
     broken = tmp_path / "model"
     broken.mkdir()
-    (broken / "counts.json").write_text("{")
+    (broken / "counts.json").write_text("[]")
     deploy(platform, "broken", str(broken))
     failed = in_status(platform, "broken", "Failed")
-    assert failed["FailureReason"].startswith(("AlgorithmError: ", "ClientError: "))
+    assert failed["FailureReason"].startswith("ClientError: ")
+    assert failed["FailureReason"].endswith("counts.json: there are no counts in it")
+    log = (home / "endpoints" / "broken" / "log").read_text()
+    assert log.count("ClientError: ") == 1, "it was started again"
     with pytest.raises(ServiceError, match="status Failed"):
         counts(platform, "broken", "a")
     platform.delete_endpoint(EndpointName="broken")
     assert platform.list_endpoints()["Endpoints"] == []
+
+
+def test_a_model_that_breaks_its_loader_is_tried_again(platform: CheckedPlatform, home: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "model"
+    broken.mkdir()
+    (broken / "counts.json").write_text("{")
+    deploy(platform, "broken", str(broken))
+    reason = in_status(platform, "broken", "Failed")["FailureReason"]
+    assert reason.startswith("AlgorithmError: an unexpected error, JSONDecodeError: ")
+    assert (home / "endpoints" / "broken" / "log").read_text().count("AlgorithmError: ") > 1
 
 
 def test_an_archive_that_is_none(platform: CheckedPlatform, tmp_path: Path) -> None:
@@ -143,6 +156,7 @@ def test_after_a_kill_of_everything_it_is_back_on_its_port(platform: CheckedPlat
     # Configuration and model may be gone: the endpoint keeps what it needs.
     platform.delete_endpoint_config(EndpointConfigName="phoenix")
     platform.delete_model(ModelName="phoenix")
+    Path(archive).unlink()
     assert counts(platform, "phoenix", "a") == [2.0]
     assert platform.endpoint_url("phoenix") == url
     in_status(platform, "phoenix", "InService")

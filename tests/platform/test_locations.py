@@ -102,6 +102,12 @@ def test_a_missing_path_names_its_neighbour(tmp_path: Path) -> None:
     )
     text = str(missing(tmp_path / "review" / "train.txt"))
     assert text.endswith(f'does not exist: {tmp_path} has no "review"; did you mean "reviews"?')
+    (tmp_path / "reviews" / "a.csv").touch()
+    assert str(missing(tmp_path / "reviews" / "b.csv")).endswith("b.csv does not exist")
+    assert str(missing(tmp_path / "reviews" / "brain.txt")).endswith('did you mean "train.txt"?')
+    assert str(missing(tmp_path / "reviews" / "test.txt")).endswith("test.txt does not exist")
+    assert str(missing(tmp_path / "reviews" / "train.csv")).endswith('did you mean "train.txt"?')
+    assert str(missing(tmp_path / "elsewhere" / "train.txt")).endswith(f'{tmp_path} has no "elsewhere"')
     assert "is not a folder" in str(missing(tmp_path / "reviews" / "train.txt" / "x"))
 
 

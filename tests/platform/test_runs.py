@@ -65,10 +65,11 @@ def test_steps_of_one_time_stay_in_order() -> None:
     assert runs.merged(old, new) == [("a", 1.0), ("e", 1.5), ("b", 2.0), ("c", 2.0), ("d", 2.0)]
 
 
-def test_what_others_left_half_removed_goes_too(tmp_path: Path) -> None:
-    for folder in (tmp_path / "job", tmp_path / "other", beside_name(tmp_path / "earlier")):
+def test_what_earlier_removals_left_goes_too(tmp_path: Path) -> None:
+    names = [tmp_path / "job", beside_name(tmp_path / "job"), beside_name(tmp_path / "other"), tmp_path / "third"]
+    for folder in names:
         folder.mkdir()
         (folder / "log").write_text("x")
     runs.remove(tmp_path / "job")
-    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+    assert [path.name for path in tmp_path.iterdir()] == ["third"]
     runs.remove(tmp_path / "job")

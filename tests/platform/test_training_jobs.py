@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,25 @@ def test_a_stopped_job_keeps_its_model(platform: CheckedPlatform, words: Path) -
     assert Path(job["ModelArtifacts"]["S3ModelArtifacts"]).is_file()
     with pytest.raises(ServiceError, match="status Stopped"):
         platform.stop_training_job(TrainingJobName="stopped")
+
+
+@pytest.mark.parametrize("whom", ["supervisor", "command"])
+def test_a_stopped_job_that_is_killed_besides_is_stopped(
+    platform: CheckedPlatform, words: Path, home: Path, whom: str
+) -> None:
+    platform.create_training_job(**job_request("shot", words, hyperparameters={"rounds": "9", "behaviour": "wait"}))
+    waiting(platform, "shot")
+    record = read_record(home / "jobs" / "shot")
+    assert record is not None
+    assert record.command_pid is not None
+    os.kill(record.pid, signal.SIGSTOP)  # so that the kill is there before it can act on the request
+    platform.stop_training_job(TrainingJobName="shot")
+    os.kill(record.pid if whom == "supervisor" else record.command_pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.kill(record.pid, signal.SIGCONT)
+    job = trained(platform, "shot")
+    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "Stopped")
+    assert "FailureReason" not in job
 
 
 def test_a_job_that_runs_too_long_is_stopped_and_keeps_its_model(platform: CheckedPlatform, words: Path) -> None:

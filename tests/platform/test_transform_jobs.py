@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,17 @@ def test_a_server_that_does_not_come_up(platform: CheckedPlatform, tmp_path: Pat
     job = transformed(platform, **request("broken", "broken", tmp_path / "in.jsonl", tmp_path / "out"))
     assert job["TransformJobStatus"] == "Failed"
     assert "model server" in job["FailureReason"]
+
+
+def test_a_model_that_cannot_be_served_is_the_reason(platform: CheckedPlatform, tmp_path: Path) -> None:
+    broken = tmp_path / "model"
+    broken.mkdir()
+    (broken / "counts.json").write_text("[]")
+    (tmp_path / "in.jsonl").write_text('"a"\n')
+    container = {"Image": "counting", "ModelDataUrl": str(broken)}
+    platform.create_model(ModelName="broken", PrimaryContainer=container)
+    job = transformed(platform, **request("broken", "broken", tmp_path / "in.jsonl", tmp_path / "out"))
+    assert re.fullmatch(r"ClientError: .*counts\.json: there are no counts in it", job["FailureReason"])
 
 
 def test_refused_requests(platform: CheckedPlatform, model: str, tmp_path: Path) -> None:

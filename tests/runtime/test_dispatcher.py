@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from select import select
 from typing import Any
 
 from hypothesis import given, settings
@@ -67,6 +68,14 @@ class Played:
 
     async def answer(self, *bodies: bytes) -> None:
         data = b"".join(frames.answer(200, b"text/plain", body) for body in bodies)
+        await asyncio.get_running_loop().sock_sendall(self.link, data)
+
+    async def put_off(self) -> None:
+        """Say that the next answer comes later."""
+        await asyncio.get_running_loop().sock_sendall(self.link, frames.answer(frames.LATER, b"", b""))
+
+    async def answer_first_put_off(self, body: bytes) -> None:
+        data = frames.answer(frames.NOW, b"", b"") + frames.answer(200, b"text/plain", body)
         await asyncio.get_running_loop().sock_sendall(self.link, data)
 
     def die(self) -> None:
@@ -247,6 +256,74 @@ def test_what_a_dead_worker_held_is_tried_again_alone() -> None:
     play(scenario)
 
 
+def test_others_are_answered_while_one_is_put_off() -> None:
+    async def scenario(stage: Callable[..., Stage]) -> None:
+        on = stage(1)
+        await on.ready(0)
+        long, other, small = on.ask(b"long", b"other", b"small")
+        assert await on.played[0].batch() == [b"long", b"other", b"small"]
+        await on.played[0].put_off()
+        await on.played[0].put_off()
+        await on.played[0].answer(b"SMALL")
+        await condition(lambda: small.answer)
+        (next_,) = on.ask(b"next")
+        assert await on.played[0].batch() == [b"next"]
+        await on.played[0].answer_first_put_off(b"LONG")
+        await on.played[0].answer(b"NEXT")
+        await on.played[0].answer_first_put_off(b"OTHER")
+        await condition(lambda: other.answer)
+        assert [job.answer for job in (long, next_, small)] == [(200, b"LONG"), (200, b"NEXT"), (200, b"SMALL")]
+
+    play(scenario)
+
+
+def test_who_has_put_something_off_gets_little_and_last() -> None:
+    async def scenario(stage: Callable[..., Stage]) -> None:
+        on = stage(2, batch_bytes=10)
+        await on.ready(0, 1)
+        (long,) = on.ask(b"long, to go alone")
+        busy, free = on.played if await _has_batch(on.played[0]) else reversed(on.played)
+        await busy.batch()
+        await busy.put_off()
+        await condition(lambda: len(on.dispatcher._idle) == 2)
+        second, small = on.ask(b"as long as that one", b"small")
+        assert await free.batch() == [b"as long as that one"]
+        assert await busy.batch() == [b"small"]
+        (third,) = on.ask(b"a third long one")
+        await free.put_off()
+        await busy.answer(b"SMALL")
+        await condition(lambda: small.answer)
+        await busy.answer_first_put_off(b"LONG")
+        assert await busy.batch() == [b"a third long one"]
+        assert (long.answer, second.answer, third.answer) == ((200, b"LONG"), None, None)
+
+    play(scenario)
+
+
+async def _has_batch(played: Played) -> bool:
+    await asyncio.sleep(0.02)
+    return bool(select([played.link], [], [], 0)[0])
+
+
+def test_what_a_dead_worker_had_put_off_is_tried_again_alone() -> None:
+    async def scenario(stage: Callable[..., Stage]) -> None:
+        on = stage(1)
+        await on.ready(0)
+        jobs = on.ask(b"a", b"b")
+        await on.played[0].batch()
+        await on.played[0].put_off()
+        on.played[0].die()
+        await condition(lambda: len(on.played) == 2)
+        await on.ready(1)
+        for body in (b"a", b"b"):
+            await on.played[1].batch()
+            await on.played[1].answer(body.upper())
+        await condition(lambda: all(job.answer for job in jobs))
+        assert {job.answer for job in jobs} == {(200, b"A"), (200, b"B")}
+
+    play(scenario)
+
+
 def test_three_deaths_are_enough() -> None:
     async def scenario(stage: Callable[..., Stage]) -> None:
         on = stage(1)
@@ -342,8 +419,15 @@ def test_every_request_gets_exactly_one_answer(steps: list[str], workers: int) -
 
         async def work(number: int, once: bool) -> None:
             while True:
-                bodies = await on.played[number].batch()
-                await on.played[number].answer(*(body.upper() for body in bodies))
+                put_off = []
+                for body in await on.played[number].batch():
+                    if body.endswith(b"3"):
+                        put_off.append(body)
+                        await on.played[number].put_off()
+                    else:
+                        await on.played[number].answer(body.upper())
+                for body in put_off:
+                    await on.played[number].answer_first_put_off(body.upper())
                 if once:
                     return
 

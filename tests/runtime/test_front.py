@@ -500,6 +500,31 @@ def test_bodies_of_unanswered_requests_are_bounded() -> None:
     in_process(scenario, held_bytes=100)
 
 
+def test_answers_that_are_not_taken_are_bounded() -> None:
+    size = 30_000_000  # more than the kernel takes for a client that does not read
+
+    async def scenario(front: Front, held: Held, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for number in range(1, 4):
+            writer.write(request(b"body"))
+            await condition(lambda wanted=number: len(held.jobs) == wanted)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        held.jobs[1].answered(200, b"text/plain", b"y" * size)  # waits for the first one
+        assert front.held_bytes >= size
+        held.jobs[0].answered(200, b"text/plain", b"x" * size)  # as much again does not fit
+        held.jobs[2].answered(200, b"text/plain", b"z" * 2 * size)  # and this one never would
+        assert size / 2 < front.held_bytes < 1.5 * size
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        data = b""
+        while b"more than the" not in data[-1000:]:
+            data += await reader.read(1 << 20)
+        assert data.startswith(b"HTTP/1.1 503 ")
+        assert data.count(b"y") >= size
+        assert b"HTTP/1.1 500 " in data
+        await condition(lambda: front.has_room(int(1.4 * size)))
+
+    in_process(scenario, held_bytes=int(1.5 * size))
+
+
 def test_too_many_connections_are_turned_away() -> None:
     async def scenario(front: Front, held: Held, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         more_reader, more = await asyncio.open_connection(*writer.get_extra_info("peername"))

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wildsage.runtime.negotiation import CSV, JSON, JSON_LINES, TEXT, Request, RequestError, read, write
+from wildsage.runtime.negotiation import CSV, JSON, JSON_LINES, TEXT, Request, RequestError, join, read, write
 
 ALL = (JSON, JSON_LINES, CSV, TEXT)
 # What a JSON document can hold and give back.
@@ -228,6 +229,17 @@ def test_answers_round_trip(answers: list[Any]) -> None:
     lines = write(answers, JSON_LINES).decode()
     assert [json.loads(line) for line in lines.split("\n")[:-1]] == answers
     assert lines.endswith("\n") or not answers
+
+
+@given(
+    answers=st.lists(st.dictionaries(st.text(max_size=5), st.integers(-9, 9), max_size=3), min_size=1),
+    cuts=st.lists(st.integers(1, 20), max_size=4),
+    answer_type=st.sampled_from([JSON, JSON_LINES, CSV]),
+)
+def test_slices_join_to_the_same_answer(answers: list[Any], cuts: list[int], answer_type: str) -> None:
+    places = sorted({0, *(cut for cut in cuts if cut < len(answers)), len(answers)})
+    parts = [write(answers[start:end], answer_type) for start, end in pairwise(places)]
+    assert join(parts, answer_type) == write(answers, answer_type)
 
 
 def test_numbers_that_are_none_become_null() -> None:

@@ -12,11 +12,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from select import select
 
 import pytest
 
 from tests.runtime.serving import PING, Answer, Server, alive, children, environment, install, instances, request
 from tests.waiting import until
+from wildsage.contract.failure import EXIT_FAILURE, EXIT_FINAL
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +122,8 @@ def test_a_model_that_cannot_be_loaded_ends_it_with_the_reason(
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "order").write_text(order)
     with Server(tmp_path, site=site, algorithm=algorithm, ready=False) as server:
-        assert server.process.wait(20) == 1
+        wanted = EXIT_FINAL if last_line.startswith("ClientError") else EXIT_FAILURE
+        assert server.process.wait(20) == wanted
         assert re.fullmatch(last_line, server.log().splitlines()[-1]), server.log()
         if last_line.startswith("ClientError"):
             assert "Traceback" not in server.log()
@@ -128,7 +131,7 @@ def test_a_model_that_cannot_be_loaded_ends_it_with_the_reason(
 
 def test_a_missing_folder_is_named(tmp_path: Path, site: Path) -> None:
     with Server(tmp_path, "--model", str(tmp_path / "none"), site=site, ready=False) as server:
-        assert server.process.wait(20) == 1
+        assert server.process.wait(20) == EXIT_FINAL
         assert server.log() == f"ClientError: there is no model folder {tmp_path / 'none'}\n"
 
 
@@ -210,6 +213,45 @@ def test_a_worker_over_the_time_limit_is_killed(tmp_path: Path, site: Path) -> N
         assert answer.message == "the model took longer than 1 s, and was stopped"
         assert labels(server.ask(request(instances("fine")))) == ["fine"]
         until(lambda: "ended (SIGKILL)" in server.log())
+
+
+@pytest.mark.parametrize("type_", ["application/json", "text/csv"])
+def test_a_request_of_many_instances_keeps_nobody_waiting(tmp_path: Path, site: Path, type_: str) -> None:
+    go = tmp_path / "go"
+    texts = [f"await {go}", *["sleep 0.002"] * 499, "the last"]
+    body = instances(*texts) if type_ == "application/json" else "\n".join(texts).encode()
+    with Server(tmp_path, site=site, workers=1) as server, server.client() as long, server.client() as short:
+        long.send(request(body, type_))
+        until(Path(f"{go}.begun").exists)
+        short.send(request(instances("short")))
+        go.touch()
+        answer = short.receive()
+        assert answer is not None
+        assert labels(answer) == ["short"]
+        assert not select([long.socket], [], [], 0)[0], "the long request came first"
+        answer = long.receive()
+        assert answer is not None
+        assert labels(answer) == texts
+
+
+def test_a_bad_instance_among_many_is_numbered_from_the_first(server: Server) -> None:
+    answer = server.ask(request(instances(*["sleep 0.0005"] * 299, 7, *["x"] * 100)))
+    assert (answer.status, answer.message) == (400, "instance 299 is not a text")
+
+
+def test_a_worker_that_dies_over_many_instances_is_replaced(tmp_path: Path, site: Path) -> None:
+    texts = [*["sleep 0.001"] * 99, f"crash-once {tmp_path / 'mark'}"]
+    with Server(tmp_path, site=site, workers=1) as server:
+        assert labels(server.ask(request(instances(*texts)))) == texts
+        assert server.ask(request(instances(*texts, "crash"))).status == 500
+        assert labels(server.ask(request(instances("fine")))) == ["fine"]
+
+
+def test_many_instances_over_the_time_limit_end_that_request_alone(tmp_path: Path, site: Path) -> None:
+    with Server(tmp_path, site=site, workers=1, SAGEMAKER_MODEL_SERVER_TIMEOUT="1") as server:
+        answer = server.ask(request(instances(*["sleep 0.01"] * 600)))
+        assert (answer.status, answer.message) == (500, "the model took longer than 1 s, and was stopped")
+        assert labels(server.ask(request(instances("fine")))) == ["fine"]
 
 
 def test_a_dead_zygote_is_replaced(server: Server) -> None:
@@ -328,7 +370,7 @@ def test_bad_settings_are_named(site: Path, variables: dict[str, str], named: st
     )
     assert done.returncode != 0
     assert named in done.stderr
-    assert "Traceback" not in done.stderr
+    assert re.fullmatch(r"ClientError: .*\n", done.stderr)
 
 
 def test_the_front_loads_no_numerics() -> None:

@@ -174,7 +174,8 @@ def test_local_inputs_become_absolute_paths(home: Path, tmp_path: Path, monkeypa
     client.home = home
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a b.txt").write_text("x")
-    one = estimator(Session(None, client), output_path="out", checkpoint_s3_uri=tmp_path / "check")
+    set_ = {"hyperparameters": {"mode": "cbow"}, "output_path": "out", "checkpoint_s3_uri": tmp_path / "check"}
+    one = estimator(Session(None, client), **set_)
     one.fit({"train": "a b.txt", "val": Path("a b.txt"), "test": TrainingInput("file://a%20b.txt")}, wait=False)
     request = client.sent("create_training_job")
     places = [found["DataSource"]["S3DataSource"]["S3Uri"] for found in request["InputDataConfig"]]

@@ -137,11 +137,19 @@ def test_the_metrics_are_a_table(trained: Estimator) -> None:
 
 def test_all_that_is_wrong_is_said_at_once(session: Session, folder: Path) -> None:
     one = estimator(session, hyperparameters={"mode": "supervised", "epochs": -1, "lerning_rate": 3})
-    with pytest.raises(UnexpectedStatusException) as caught:
-        one.fit({"train": folder / "train.txt"}, logs=None)
-    assert 'did you mean "learning_rate"' in str(caught.value)
-    assert "epochs = -1 is not allowed" in str(caught.value)
-    assert "Traceback" not in str(caught.value)
+    with pytest.raises(ArgumentError) as caught:
+        one.fit({"train": folder / "train.txt"}, job_name="never")
+    assert str(caught.value).split("\n") == [
+        "epochs = -1 is not allowed: an integer, 1 or more",
+        'lerning_rate is not a hyperparameter of blazingtext; did you mean "learning_rate"?',
+    ]
+    with pytest.raises(ClientError, match="not found"):
+        Estimator.attach("never", session)
+    # A rule over several of them is the algorithm's own, and fails the job.
+    two = estimator(session, hyperparameters={"mode": "cbow", "loss": "softmax"})
+    with pytest.raises(UnexpectedStatusException, match="ClientError: loss = softmax is not allowed in mode cbow"):
+        two.fit({"train": folder / "train.txt"}, logs=None)
+    one = estimator(session, hyperparameters={"mode": "supervised"})
     with pytest.raises(ClientError, match=r'channel "train": .*trian.txt does not exist; did you mean "train.txt"'):
         one.fit({"train": folder / "trian.txt"})
 

@@ -5,6 +5,7 @@ A package adds an algorithm with one entry point: the name on the left, "module:
 
 from __future__ import annotations
 
+import logging
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from wildsage.contract.errors import AlgorithmError, ClientError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 
 def names() -> list[str]:
@@ -32,7 +35,7 @@ def get(name: str) -> type[Algorithm[Any]]:
         raise ClientError(f"{canonical} cannot be trained by this version yet; there are {', '.join(names())}")
     try:
         loaded = found[0].load()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a package may break in any way while it is imported
         raise AlgorithmError(f"algorithm {canonical}: {found[0].value} cannot be imported: {error}") from error
     if not (isinstance(loaded, type) and issubclass(loaded, Algorithm)):
         raise AlgorithmError(f"algorithm {canonical}: {found[0].value} is not a subclass of Algorithm")
@@ -40,14 +43,21 @@ def get(name: str) -> type[Algorithm[Any]]:
 
 
 def recognise(folder: Path) -> str:
-    """Which algorithm can load a model folder. Raises ClientError, saying what is in the folder, if none can."""
+    """Which algorithm can load a model folder. Raises ClientError, saying what is in the folder, if none can.
+
+    An algorithm whose package is broken is passed over with a warning.
+    """
     if not folder.is_dir():
         raise ClientError(f"{folder} is not a folder of a model")
+    asked = []
     for name in names():
-        if get(name).model_in(folder):
-            return name
+        try:
+            if get(name).model_in(folder):
+                return name
+        except Exception as error:  # noqa: BLE001 (a third party's own code)
+            logger.warning("Algorithm %s cannot say whether it knows the model, and is passed over: %s", name, error)
+        else:
+            asked.append(name)
     held = sorted(path.name for path in folder.iterdir())
     listed = ", ".join(held[:10]) + (", …" if len(held) > 10 else "")
-    raise ClientError(
-        f"{folder} holds the model of no algorithm here ({', '.join(names())}): {listed or 'it is empty'}"
-    )
+    raise ClientError(f"{folder} holds the model of no algorithm here ({', '.join(asked)}): {listed or 'it is empty'}")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from wildsage.contract.channels import canonical
 from wildsage.contract.errors import ClientError, nearest
+
+if TYPE_CHECKING:
+    from wildsage.contract.builtins import BuiltIn
 
 
 @dataclass(frozen=True)
@@ -85,3 +89,18 @@ def required(channels: Mapping[str, bool], given: Mapping[str, str]) -> None:
     if missing:
         examples = " ".join(f"{name}=PATH" for name in missing)
         raise ClientError(f"missing {'channels' if len(missing) > 1 else 'channel'}: {examples}")
+
+
+def channels_of(built_in: BuiltIn) -> dict[str, bool]:
+    """The channels' names, and whether each must be there; a name can come again for another format."""
+    found: dict[str, bool] = {}
+    for each in built_in.channels:
+        found[each.name] = found.get(each.name, False) or each.required
+    if built_in.incremental_training:
+        found.setdefault("model", False)
+    return found
+
+
+def hyperparameters_of(built_in: BuiltIn) -> list[str]:
+    """The hyperparameters' names, aliases among them."""
+    return [name for each in built_in.hyperparameters for name in (each.name, *each.aliases)]

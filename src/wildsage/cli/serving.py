@@ -6,6 +6,7 @@ import io
 import json as jsonlib
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
 from enum import StrEnum
@@ -19,12 +20,10 @@ from wildsage.cli.training import Json
 from wildsage.contract.errors import ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from wildsage.platform.service import Platform
 
 JSON_TYPE = "application/json"
-MOST = 100
+GONE_S = 0.1
 
 
 class Kind(StrEnum):
@@ -43,12 +42,12 @@ def models(json: Json = False) -> None:
     """
     platform = clients.platform()
     found: list[dict[str, Any]] = []
-    for summary in platform.list_models(MaxResults=MOST)["Models"]:
+    for summary in clients.listed(platform.list_models, "Models"):
         model = platform.describe_model(ModelName=summary["ModelName"])
         file = model.get("PrimaryContainer", {}).get("ModelDataUrl")
         found.append({"Name": model["ModelName"], "Kind": "model", "File": file, "Created": model["CreationTime"]})
-    listed = platform.list_training_jobs(MaxResults=MOST, SortBy="CreationTime", SortOrder="Descending")
-    for summary in listed["TrainingJobSummaries"]:
+    order = {"SortBy": "CreationTime", "SortOrder": "Descending"}
+    for summary in clients.listed(platform.list_training_jobs, "TrainingJobSummaries", **order):
         job = platform.describe_training_job(TrainingJobName=summary["TrainingJobName"])
         file = job.get("ModelArtifacts", {}).get("S3ModelArtifacts")
         if file and job["TrainingJobStatus"] in ("Completed", "Stopped"):
@@ -144,7 +143,7 @@ def endpoints(
     if name is None:
         if url:
             raise typer.BadParameter("--url needs the endpoint's name")
-        listed = platform.list_endpoints(MaxResults=MOST)["Endpoints"]
+        listed = list(clients.listed(platform.list_endpoints, "Endpoints"))
         for each in listed:
             each["Url"] = _url(platform, each)
         if json:
@@ -257,8 +256,9 @@ def delete(
 ) -> None:
     """Delete an endpoint, a model's record or a training job's record.
 
-    The model record that `wildsage deploy` made for an endpoint goes with it.
-    Model files stay; delete them as you would any file.
+    An endpoint first answers the requests that it has. The model record that
+    `wildsage deploy` made for it goes with it. Model files stay; delete them as
+    you would any file.
 
     Examples:
 
@@ -271,13 +271,15 @@ def delete(
     platform = clients.platform()
     if kind is Kind.ENDPOINT:
         config = platform.describe_endpoint(EndpointName=name)["EndpointConfigName"]
-        platform.delete_endpoint(EndpointName=name)
+        with show.working(f"Waiting for the last answers of {name}"):
+            platform.delete_endpoint(EndpointName=name)
         # What `deploy` made with it may be gone already, and nobody asked for it by name.
         with suppress(ServiceError):
             variants = platform.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
             platform.delete_endpoint_config(EndpointConfigName=config)
             if any(variant["ModelName"] == name for variant in variants):
                 platform.delete_model(ModelName=name)
+        _wait_until_gone(platform, name)
     elif kind is Kind.MODEL:
         platform.delete_model(ModelName=name)
     else:
@@ -286,6 +288,22 @@ def delete(
         show.as_json({"Deleted": name, "Kind": str(kind)})
     else:
         show.line(f"{kind} {name} is deleted")
+
+
+def _wait_until_gone(platform: Platform, name: str) -> None:
+    """Wait while a deleted endpoint drains."""
+
+    def there() -> bool:
+        found = _found(platform.describe_endpoint, EndpointName=name)
+        return found is not None and found["EndpointStatus"] == "Deleting"  # else it is another one of that name
+
+    if not there():
+        return
+    if not sys.stderr.isatty():
+        show.say(f"{name} still answers requests that it has; it is gone once they are done")
+    with show.working(f"Waiting for the last answers of {name}"):
+        while there():
+            time.sleep(GONE_S)
 
 
 def _is_path(text: str) -> bool:

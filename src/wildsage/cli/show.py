@@ -24,6 +24,7 @@ COLOURS = {
     "ok": "green",
     "yes": "green",
     "Failed": "red",
+    "Deleting": "yellow",
     "problem": "red",
     "Stopped": "yellow",
     "Stopping": "yellow",

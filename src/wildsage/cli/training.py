@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -74,11 +75,19 @@ def train(
             metavar="NAME=PATH|NAME=VALUE",
             help="Channels as NAME=PATH (a file, a folder, a URL), hyperparameters as NAME=VALUE.",
             show_default=False,
+            autocompletion=names.argument,
         ),
     ] = None,
     channel: Annotated[
         list[str] | None,
-        typer.Option("--channel", "-c", metavar="NAME=PATH", help="A channel, whatever its name.", show_default=False),
+        typer.Option(
+            "--channel",
+            "-c",
+            metavar="NAME=PATH",
+            help="A channel, whatever its name.",
+            show_default=False,
+            autocompletion=names.channel,
+        ),
     ] = None,
     hyperparameter: Annotated[
         list[str] | None,
@@ -88,6 +97,7 @@ def train(
             metavar="NAME=VALUE",
             help="A hyperparameter, whatever its name.",
             show_default=False,
+            autocompletion=names.hyperparameter,
         ),
     ] = None,
     name: Annotated[
@@ -118,19 +128,22 @@ def train(
           mode=supervised epochs=10 early_stopping=true --name reviews
       wildsage train blazingtext train=train.txt mode=supervised --detach
     """
-    from wildsage.cli.arguments import required, sort_out
+    from wildsage.cli.arguments import channels_of, hyperparameters_of, required, sort_out
+    from wildsage.contract.hyperparameters import table_problems
     from wildsage.platform.algorithms import facts_of
     from wildsage.sdk.estimator import Estimator
 
     built_in = facts_of(algorithm)
     given = sort_out(
         arguments or [],
-        channels=_channels(built_in),
-        hyperparameters=_hyperparameters(built_in),
+        channels=channels_of(built_in),
+        hyperparameters=hyperparameters_of(built_in),
         forced_channels=channel or [],
         forced_hyperparameters=hyperparameter or [],
     )
-    required(_channels(built_in), given.channels)
+    required(channels_of(built_in), given.channels)
+    if problems := table_problems(given.hyperparameters, built_in.hyperparameters, built_in.name):
+        raise ClientError("; ".join(problems))
     platform = clients.platform()
     estimator = Estimator(
         image_uri=built_in.name,
@@ -171,7 +184,7 @@ def jobs(
             help="Only those that are InProgress, Completed, Failed, Stopping or Stopped.", show_default=False
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", help="How many, the newest first.", min=1, max=100)] = 20,
+    limit: Annotated[int, typer.Option(metavar="N", help="How many, the newest first; 0: all.", min=0)] = 20,
     json: Json = False,
 ) -> None:
     """List training jobs, the newest first, or show one in full.
@@ -180,7 +193,7 @@ def jobs(
 
     \b
       wildsage jobs
-      wildsage jobs --status Failed
+      wildsage jobs --status Failed --limit 0
       wildsage jobs JOB --json
     """
     platform = clients.platform()
@@ -193,16 +206,19 @@ def jobs(
             _describe_job(platform, job)
         return
     wanted = {} if status is None else {"StatusEquals": status}
-    found = platform.list_training_jobs(MaxResults=limit, SortBy="CreationTime", SortOrder="Descending", **wanted)
-    summaries = found["TrainingJobSummaries"]
+    order = {"SortBy": "CreationTime", "SortOrder": "Descending"}
+    found = clients.listed(platform.list_training_jobs, "TrainingJobSummaries", **order, **wanted)
+    summaries = list(islice(found, limit or None))
     if json:
         show.as_json(summaries)
-        return
-    rows = [
-        (each["TrainingJobName"], each["TrainingJobStatus"], each["CreationTime"], show.duration(_lasted(each)))
-        for each in summaries
-    ]
-    show.table(("Job", "Status", "Created", "Took"), rows, empty="No jobs yet. Start one: wildsage train --help")
+    else:
+        rows = [
+            (each["TrainingJobName"], each["TrainingJobStatus"], each["CreationTime"], show.duration(_lasted(each)))
+            for each in summaries
+        ]
+        show.table(("Job", "Status", "Created", "Took"), rows, empty="No jobs yet. Start one: wildsage train --help")
+    if limit and next(found, None) is not None:
+        show.say(f"These are the newest {limit}; all: {show.command()} jobs --limit 0")
 
 
 def logs(
@@ -250,20 +266,6 @@ def stop(
         show.as_json(job)
     else:
         show.line(f"{name}: {job['TrainingJobStatus']}")
-
-
-def _channels(built_in: BuiltIn) -> dict[str, bool]:
-    """The channels' names, and whether each must be there; a name can come again for another format."""
-    found: dict[str, bool] = {}
-    for each in built_in.channels:
-        found[each.name] = found.get(each.name, False) or each.required
-    if built_in.incremental_training:
-        found.setdefault("model", False)
-    return found
-
-
-def _hyperparameters(built_in: BuiltIn) -> list[str]:
-    return [name for each in built_in.hyperparameters for name in (each.name, *each.aliases)]
 
 
 def _describe(built_in: BuiltIn, *, available: bool) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wildsage.cli import names, serving, show
+from wildsage.cli import clients, names, serving, show
 from wildsage.cli.training import Json
 from wildsage.contract.errors import ClientError
 
@@ -116,12 +116,11 @@ def quantize(
 def _open(model: str) -> Path:
     """The folder or file that a name means."""
     from wildsage.platform.archives import is_archive
-    from wildsage.platform.service import Platform
 
     path = Path(model)
     if path.is_dir() or (path.is_file() and not is_archive(path)):
         return path.absolute()
-    return serving.open_model(Platform(), model)
+    return serving.open_model(clients.platform(), model)
 
 
 def _run(program: str, arguments: list[str]) -> Any:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 EXIT_OK = 0
 EXIT_FAILURE = 1
+# Of a server: what is wrong is its user's to put right, and the same start fails again (sysexits.h: EX_CONFIG).
+EXIT_FINAL = 78
 
 # What the service reads of the failure file; the rest is for whoever opens it.
 FAILURE_LIMIT = 1024

@@ -15,7 +15,7 @@ from wildsage.contract.errors import ClientError, nearest
 from wildsage.contract.files import parse_json, read_json_object, shown, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from pydantic.fields import FieldInfo
@@ -199,6 +199,49 @@ def limit_problems(values: Mapping[str, Any]) -> list[str]:
     return problems
 
 
+def table_problems(values: Mapping[str, Any], facts: Sequence[HyperparameterFact], title: str) -> list[str]:
+    """What a table of hyperparameters alone says against values, in the words of Hyperparameters.parse().
+
+    Rules over several of them are the algorithm's own, which says the rest. title: the algorithm's name.
+    """
+    fact_of = {name: fact for fact in facts for name in (fact.name, *fact.aliases)}
+    problems = limit_problems(values)
+    for name, value in values.items():
+        fact = fact_of.get(name)
+        if isinstance(value, str) and len(value) > MAX_VALUE_LENGTH:
+            continue
+        if fact is not None:
+            try:
+                fits = _fits(_native(value, fact), fact)
+            except (ValueError, ClientError):
+                fits = False
+            if not fits:
+                problems.append(_refused(name, value, fact))
+        elif not is_special(name):
+            problems.append(f"{name} is not a hyperparameter of {title}{nearest(name, fact_of)}")
+    problems.extend(
+        f"{fact.name} is missing: {fact.allowed()}"
+        for fact in facts
+        if fact.required and not any(name in values for name in (fact.name, *fact.aliases))
+    )
+    return problems
+
+
+def _fits(value: Any, fact: HyperparameterFact) -> bool:
+    """Whether a value is in the range or among the choices; what the table cannot tell fits."""
+    if isinstance(value, str) and value in fact.special_values:
+        return True
+    if fact.type == "enum" and fact.choices:
+        return str(value) in map(str, fact.choices)
+    if fact.type not in ("int", "float"):
+        return True
+    if fact.choices and value not in fact.choices:
+        return False
+    low, high = fact.minimum, fact.maximum
+    above = low is None or value > low or (fact.minimum_inclusive and value == low)
+    return above and (high is None or value < high or (fact.maximum_inclusive and value == high))
+
+
 def _native(value: Any, fact: HyperparameterFact) -> Any:
     """A value as it arrived, made ready for pydantic. Raises ValueError for what pydantic would let pass too easily."""
     if isinstance(value, str):
@@ -227,7 +270,7 @@ def _native(value: Any, fact: HyperparameterFact) -> Any:
 
 def _finite(value: float, fact: HyperparameterFact) -> float:
     # No range refuses an infinite learning rate; where infinity means something, it is the default.
-    if not math.isfinite(value) and fact.default != math.inf:
+    if not math.isfinite(value) and fact.default not in (math.inf, "inf"):
         raise ValueError("not finite")
     return value
 

@@ -23,6 +23,7 @@ class Specification:
     restart: bool = False  # start the command again when it ends by itself (servers)
     prepare: str | None = None  # "module:function", called with the folder in the supervisor before the command
     finish: str | None = None  # "module:function", called with the folder and the Ending after it
+    final_exit_codes: tuple[int, ...] = ()  # a server that ends with one of these is not started again
 
 
 class Phase(StrEnum):

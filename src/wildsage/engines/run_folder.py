@@ -101,6 +101,7 @@ def specification_to_json(specification: Specification) -> dict[str, Any]:
         **vars(specification),
         "folder": str(specification.folder),
         "command": list(specification.command),
+        "final_exit_codes": list(specification.final_exit_codes),
         "environment": dict(specification.environment),
     }
 
@@ -113,6 +114,7 @@ def specification_from_json(value: Any) -> Specification:
             **value,
             "folder": Path(value["folder"]),
             "command": tuple(value["command"]),
+            "final_exit_codes": tuple(value.get("final_exit_codes", ())),
             "listen": (listen[0], listen[1]) if listen is not None else None,
         }
     )

@@ -203,6 +203,8 @@ class Supervisor:
             ending = self._live()
             if ending.cause in (Cause.STOPPED, Cause.MAX_RUNTIME, Cause.LOST, Cause.NOT_STARTED):
                 return ending
+            if ending.exit_code in self.specification.final_exit_codes:
+                return ending
             lasted = time.monotonic() - began
             quick = quick + 1 if lasted < QUICK_S else 0
             if quick >= QUICK_FAILURES:
@@ -254,6 +256,8 @@ class Supervisor:
                 wake_at = kill_at if sent is not None else min(now + LOOK_S, limit_at)
             processes.reap_orphans(command)
             self._sleep(wake_at - time.monotonic() if wake_at is not None else None)
+        if sent is None and code < 0 and run_folder.stop_request(self.folder, self.record.token).exists():
+            sent = (Cause.STOPPED, "")  # somebody's signal was faster than ours
         if kill_at is not None:  # what a shell that left at SIGTERM had started may use the rest of the grace
             gentle_s = max(0.0, kill_at - time.monotonic())
         else:  # a server's clients wait for its next life

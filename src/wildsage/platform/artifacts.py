@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -44,6 +45,7 @@ __all__ = [
     "publish",
     "remember",
     "resolve",
+    "still_open",
     "unpack",
     "upload",
 ]
@@ -95,6 +97,12 @@ def open_model(uri: str, home: Path) -> Path:
     return _cached(_local_key(path), uri, home, fill)
 
 
+def still_open(link: Path) -> Path | None:
+    """The unpacked model that a run has linked, if it can still be trusted; None otherwise."""
+    folder = link.resolve()
+    return folder if folder.is_dir() and _is_valid(folder.parent) else None
+
+
 def remember(uri: str, folder: Path, home: Path) -> None:
     """Note that `folder` holds what the archive at `uri` would unpack to, so that open_model() need not.
 
@@ -144,15 +152,17 @@ def _cached(key: str, uri: str, home: Path, fill: Callable[[Path], None]) -> Pat
                 shutil.rmtree(entry, ignore_errors=True)
                 os.rename(scratch, entry)
             os.utime(entry)
-            _make_room(home)
+            with suppress(OSError):  # what is not dropped now is dropped another time
+                _make_room(home)
     return entry / "files"
 
 
 def _make_room(home: Path) -> None:
-    """Drop unpacked models beyond KEPT_BYTES, longest unused first, and those whose archive is gone. Under the lock.
+    """Drop unpacked models beyond KEPT_BYTES, longest unused first, and those that nobody can ask for any more: their
+    archive is gone, or the machine was started anew. Under the lock.
 
     What an endpoint or a transform job has linked stays, and so does what was opened within KEPT_S: its opener may be
-    about to link or load it. All can be had again from its archive, so an error here matters to nobody.
+    about to link or load it. All can be had again from its archive.
     """
     links = (link for kind in FOLDERS.values() for link in (home / kind).glob(f"*/{runs.MODEL_LINK}"))
     in_use = {link.resolve().parent.name for link in links}
@@ -161,7 +171,7 @@ def _make_room(home: Path) -> None:
         kept += sum(file.lstat().st_blocks * 512 for file in entry.rglob("*"))
         if entry.name in in_use or time.time() - _last_opened(entry) < KEPT_S:
             continue
-        if kept > KEPT_BYTES or _is_orphan(entry, home):
+        if kept > KEPT_BYTES or not _is_valid(entry) or _is_orphan(entry, home):
             shutil.rmtree(entry, ignore_errors=True)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from wildsage.contract.errors import ClientError, WildsageError
+from wildsage.contract.failure import EXIT_FINAL
 from wildsage.engines.base import Cause, Phase, Specification, State
 from wildsage.platform import jobs, locks, runs, shapes
 from wildsage.platform.context import Context, when
@@ -202,7 +203,8 @@ class Endpoints(Supervised):
             "ContainerStartupHealthCheckTimeoutInSeconds", DEFAULT_STARTUP_S
         )
         if state.restarts >= MOST_RESTARTS:
-            reason = self._last_words(record, "the model server ended each time that it was started")
+            text = "the model server ended each time that it was started"
+            reason = runs.own_reason(self.folder(record.name)) or self._last_words(record, text)
         elif time.time() - max(state.created_at, state.started_at or 0.0) > seconds and state.phase is Phase.RUNNING:
             reason = self._last_words(record, f"the model server did not answer /ping within {seconds} s")
         if reason is None:
@@ -227,7 +229,8 @@ class Endpoints(Supervised):
             elif ending.cause is Cause.STOPPED:
                 text = "ClientError: the model server was stopped from outside"
             else:
-                text = self._last_words(current, ending.reason or "the model server ended")
+                own = runs.own_reason(self.folder(current.name))
+                text = own or self._last_words(current, ending.reason or "the model server ended")
             return self._change(current, LIVE, Status.FAILED, failure_reason=text)
         # Its creator died before it was started, or everything was killed: it is what its user wants to run.
         if current.status is Status.IN_SERVICE:
@@ -258,6 +261,7 @@ class Endpoints(Supervised):
                 grace_s=GRACE_S,
                 listen=(HOST, 0),  # in a folder that had a run, the engine takes that run's port if it is free
                 restart=True,
+                final_exit_codes=(EXIT_FINAL,),
                 prepare="wildsage.platform.hooks:open_model",
             )
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from wildsage.contract.errors import ClientError
 from wildsage.contract.layout import Layout
 from wildsage.platform import artifacts, runs
 from wildsage.platform.states import Secondary
@@ -38,7 +39,15 @@ def place_inputs(folder: Path) -> None:
 def open_model(folder: Path) -> None:
     """Unpack the model of an endpoint or a transform job, unless it is unpacked, and link it into the folder."""
     charge = runs.Charge.read(folder)
-    runs.link_model(folder, artifacts.open_model(charge.more["model"], charge.home))
+    try:
+        model = artifacts.open_model(charge.more["model"], charge.home)
+    except ClientError:
+        # An endpoint that is started again, and whose archive was deleted meanwhile.
+        found = artifacts.still_open(folder / runs.MODEL_LINK)
+        if found is None:
+            raise
+        model = found
+    runs.link_model(folder, model)
 
 
 def prepare_transform(folder: Path) -> None:

@@ -127,6 +127,11 @@ class Jobs(Supervised, ABC):
             return None if self._remove(record, 0) else record
         folder = self.folder(record.name)
         if (outcome := Outcome.read(folder, record.id)) is not None:
+            # Who wrote it may have died before it tidied. If it lives it holds the lock, under which no other run of
+            # this name can take the folder.
+            with locks.held(self._lock(record.name), wait_s=0) as held:
+                if held and Outcome.read(folder, record.id) is not None:
+                    runs.tidy(folder, outcome)
             return record_outcome(self.context.store, self.kind, record.name, outcome)
         state = self._run_state(record)
         if state is not None and state.alive:
@@ -149,6 +154,9 @@ class Jobs(Supervised, ABC):
             if state is None or state.ending is None:
                 return self._never_started(current)
             ending = runs.known_ending(folder, state.ending)
+            if current.status is Status.STOPPING and ending.cause in (Cause.LOST, Cause.KILLED):
+                # Its user wanted it to end, and it has, though not by our hand.
+                ending = replace(ending, cause=Cause.STOPPED, reason="")
             if ending.cause is Cause.LOST and current.status is Status.IN_PROGRESS and self.may_retry(current):
                 return self._start_again(current, folder)
             outcome = finished(Charge.read(folder), folder, ending, self.settle)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -72,10 +72,20 @@ def missing(path: Path) -> ClientError:
         child, parent = parent, parent.parent
     with contextlib.suppress(OSError):
         if parent.is_dir():
-            hint = nearest(child.name, sorted(entry.name for entry in parent.iterdir()))
+            hint = _neighbour(child.name, [entry.name for entry in parent.iterdir()])
             where = "" if child == path else f': {parent} has no "{child.name}"'
             return ClientError(f"{path} does not exist{where}{hint}")
     return ClientError(f"{path} does not exist: {parent} is not a folder that can be read")
+
+
+def _neighbour(name: str, there: Iterable[str]) -> str:
+    """The hint at the nearest of the names that are there, "" if none is near.
+
+    Names are held together without their endings first: in "a.csv" and "b.csv" the ending alone is alike.
+    """
+    stem = name.partition(".")[0] or name
+    near = [each for each in sorted(there) if nearest(stem, [each.partition(".")[0] or each])]
+    return nearest(name, near)
 
 
 def open_filesystem(location: Location, home: Path) -> tuple[Any, str]:

@@ -35,6 +35,7 @@ INPUTS = "inputs"  # of a transform job: its input files
 FAILURE = "failure"  # of a transform job: why it ended, in its own words
 MODEL_LINK = "model"  # of an endpoint or a transform job: points to the unpacked model
 _LAST_LINES = 3
+_REASON_LINES = 20  # what is still written after the reason, such as by other workers
 
 Mark = tuple[str, float]
 
@@ -166,11 +167,14 @@ def link_model(folder: Path, model: Path) -> None:
 def tidy(folder: Path, outcome: Outcome) -> None:
     """Remove what a settled run needs no more: its input (links, which keep deleted files on the disk, or copies), and
     what was packed. Log, metrics and configuration stay; so do the model and checkpoints of a run that failed.
+    May be called again.
     """
     layout = Layout(folder / "ml")
     unwanted = [folder / INPUTS, folder / MODEL_LINK, layout.input / "data"]
     if outcome.status != Status.FAILED:
         unwanted.append(layout.model)
+    if outcome.details.get("output"):
+        unwanted.append(layout.output_data)
     if outcome.status == Status.COMPLETED:
         unwanted.append(layout.checkpoints)  # where they are to be kept, this is a link to them
     for path in unwanted:
@@ -196,6 +200,13 @@ def last_lines(folder: Path, count: int = _LAST_LINES) -> list[str]:
     from wildsage.engines.run_folder import last_log_lines
 
     return last_log_lines(folder, count)
+
+
+def own_reason(folder: Path) -> str | None:
+    """The reason that a program gave with its last words, as it goes into a failure file; None if it gave none."""
+    lines = (line for line in reversed(last_lines(folder, _REASON_LINES)) if line.startswith(PREFIXES))
+    found = next(lines, None)
+    return None if found is None else shortened(found)
 
 
 def reason(folder: Path, ending: Ending, program: str) -> str:

@@ -15,11 +15,10 @@ from wildsage.contract.errors import ClientError, WildsageError
 from wildsage.contract.failure import classify, failure_text, read_failure
 from wildsage.contract.hyperparameters import write_hyperparameters
 from wildsage.contract.layout import Layout
-from wildsage.contract.metrics import MetricDefinition, MetricRecord, check_definitions, read_metrics, scan
+from wildsage.contract.metrics import MetricDefinition, MetricRecord, check_definitions, read_metrics
 from wildsage.contract.resources import Resources, write_resources
 from wildsage.engines.base import Cause, Ending, Specification
-from wildsage.engines.run_folder import LOG
-from wildsage.platform import artifacts, jobs, names, places, runs, shapes
+from wildsage.platform import artifacts, jobs, log_metrics, names, places, runs, shapes
 from wildsage.platform.algorithms import resolve_algorithm
 from wildsage.platform.context import when
 from wildsage.platform.errors import invalid, not_supported
@@ -211,12 +210,19 @@ def _metrics(folder: Path, request: Mapping[str, Any], started_at: float) -> lis
     definitions = request["AlgorithmSpecification"].get("MetricDefinitions", ())
     others = [MetricDefinition(d["Name"], d["Regex"]) for d in definitions if d["Name"] not in known]
     if others:
-        try:
-            with (folder / LOG).open(encoding="utf-8", errors="replace") as log:
-                records += scan(log, others, clock=lambda: started_at)
-        except FileNotFoundError:
-            pass
+        records += log_metrics.read(folder, others, trusted=_built_in_metrics(request), at=started_at)
     return records
+
+
+def _built_in_metrics(request: Mapping[str, Any]) -> list[MetricDefinition]:
+    """The metrics that the job's algorithm brings with it; none if it is not a built-in."""
+    specification = request["AlgorithmSpecification"]
+    try:
+        algorithm = builtins.resolve(specification.get("TrainingImage") or specification.get("AlgorithmName") or "")
+    except ClientError:
+        return []
+    facts = builtins.table(algorithm).metric_definitions if algorithm in builtins.names() else []
+    return [MetricDefinition(fact.name, fact.regex) for fact in facts]
 
 
 def _final_metrics(folder: Path, charge: Charge) -> list[dict[str, Any]]:

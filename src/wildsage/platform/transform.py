@@ -28,7 +28,7 @@ from typing import IO, Any, NoReturn, cast
 
 from wildsage.contract import log
 from wildsage.contract.errors import ClientError, DataError, InternalServerError, WildsageError
-from wildsage.contract.failure import EXIT_FAILURE, EXIT_OK, failure_text, write_failure
+from wildsage.contract.failure import EXIT_FAILURE, EXIT_FINAL, EXIT_OK, failure_text, write_failure
 from wildsage.contract.files import beside_name, new_file
 from wildsage.platform import artifacts, places, runs
 from wildsage.platform.endpoints import DEFAULT_STARTUP_S, HOST, serve_command
@@ -156,11 +156,17 @@ class Server:
                 pass_fds=(listener.fileno(),),
             )
 
-    def wait_until_ready(self, timeout_s: float) -> None:
-        """Raises InternalServerError if the server ends, or does not answer in time."""
+    def wait_until_ready(self, timeout_s: float, folder: Path) -> None:
+        """Wait until the server answers. folder: of the run, whose log has the server's words.
+
+        Raises ClientError if it says that the model cannot be served, InternalServerError if it ends otherwise or does
+        not answer in time.
+        """
         deadline = time.monotonic() + timeout_s
         while not answers(self.address):
             if (code := self._process.poll()) is not None:
+                if code == EXIT_FINAL and (said := runs.own_reason(folder)) is not None:
+                    raise ClientError(said.removeprefix("ClientError: "))
                 raise InternalServerError(f"the model server ended with exit code {code} before it answered")
             if time.monotonic() > deadline:
                 raise InternalServerError(f"the model server did not answer /ping within {timeout_s:g} s")
@@ -278,7 +284,7 @@ def run(folder: Path) -> None:
     command = serve_command(charge.more["algorithm"], folder / runs.MODEL_LINK, workers=at_once)
     server = Server(command, _environment(request, charge.more["environment"]))
     try:
-        server.wait_until_ready(DEFAULT_STARTUP_S)
+        server.wait_until_ready(DEFAULT_STARTUP_S, folder)
         plan = Plan.of(request, server.advice())
         logger.info("transforming %d files, %d requests at a time", len(files), plan.concurrency)
         failed = _transform_all(files, request["TransformOutput"]["S3OutputPath"], charge.home, plan, server)

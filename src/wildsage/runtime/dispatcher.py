@@ -2,6 +2,9 @@
 
 Only an idle worker gets requests, and it takes what has queued meanwhile: batches form by themselves, and no request
 waits for others to come. A request is held here until its answer, so a worker's death loses nothing.
+
+A worker puts a request that takes long off, and is then idle for others, which it answers between two slices of it.
+What may itself take long, or has seen a worker die, goes alone to a worker that has put nothing off.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ class Limits:
     answer_s: float = 60.0  # a worker's time for a batch, and a request's time in the queue
     batch_requests: int = 64
     batch_bytes: int = 64 * 1024
+    put_off: int = 8  # requests that one worker may have put off and still get others
     short_queue_s: float = 0.001  # a queue that one worker would be done with in this time
 
 
@@ -85,6 +89,10 @@ class Worker(asyncio.Protocol):
         self._pieces: list[bytes] = []  # of an answer that has not come whole
         self._come = self._wanted = 0  # bytes of them, and of it as far as is known
         self.held: deque[Job] = deque()  # in the order in which it will answer
+        self.put_off: deque[Job] = deque()  # in the same
+        self.turn = 0.0  # when the first of those became the first
+        self.idle = False  # waits for requests
+        self._now = False  # the next answer is that of the first put off
         self.pid: int | None = None
         self.ready = False
         self.answers = 0
@@ -118,7 +126,18 @@ class Worker(asyncio.Protocol):
                 break
             if status >= 100:
                 self.answers += 1
-                self.held.popleft().answered(status, data[at + head : body_at], data[body_at:end])
+                if self._now:
+                    self._now, self.turn = False, time.monotonic()
+                    job = self.put_off.popleft()
+                else:
+                    job = self.held.popleft()
+                job.answered(status, data[at + head : body_at], data[body_at:end])
+            elif status == frames.LATER:
+                if not self.put_off:
+                    self.turn = time.monotonic()
+                self.put_off.append(self.held.popleft())
+            elif status == frames.NOW:
+                self._now = True
             elif status == frames.READY:
                 self.pid = int(data[body_at:end])
                 self.ready = True
@@ -132,6 +151,7 @@ class Worker(asyncio.Protocol):
         if not self.held and self.ready:
             if self._batch:
                 self._dispatcher.learn((self.since - self._given) / self._batch)
+                self._batch = 0
             self._dispatcher.worker_idle(self)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -170,7 +190,8 @@ class Dispatcher:
         self.when_failed: Callable[[str], None] = lambda reason: None  # a worker says that it cannot load the model
         self._count = workers
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[Job] = deque()
+        self._queue: deque[Job] = deque()  # those that go in batches
+        self._alone: deque[Job] = deque()  # those that go alone: that are long, or have been tried
         self._workers: set[Worker] = set()
         self._idle: deque[Worker] = deque()
         self._by_pid: dict[int, Worker] = {}
@@ -188,45 +209,60 @@ class Dispatcher:
 
     def submit(self, job: Job) -> None:
         """Queue a request; refuses it at once, through itself, when the queue is full."""
-        if len(self._queue) >= self.limits.waiting:
-            job.refused(503, f"{len(self._queue):,} requests are waiting already; try again later")
+        if len(self._queue) + len(self._alone) >= self.limits.waiting:
+            waiting = len(self._queue) + len(self._alone)
+            job.refused(503, f"{waiting:,} requests are waiting already; try again later")
             return
         self.counters.requests += 1
         job.since = time.monotonic()
-        self._queue.append(job)
+        (self._queue if len(job.body) <= self.limits.batch_bytes else self._alone).append(job)
         if self._turn_ends is None and self._idle:
             # Not at once: what else was read in this turn of the loop goes into the same batches.
             self._turn_ends = self._loop.call_soon(self._hand_out)
 
     def _hand_out(self) -> None:
         self._turn_ends = None
-        queue, limits = self._queue, self.limits
-        while queue and self._idle:
-            worker = self._idle.popleft()
-            # One worker takes all of a short queue, since every batch costs about 20 us of CPU more; of a long one it
-            # leaves the other workers their shares, the busy ones too: they come back sooner than it would be done.
-            share = len(queue)
-            if share * self._request_s > limits.short_queue_s:
-                share = -(-share // self._count)
-            share = min(share, limits.batch_requests)
-            jobs: list[Job] = []
-            size = 0
-            while queue and len(jobs) < share:
-                job = queue[0]
-                if job.abandoned:
-                    queue.popleft()
-                    continue
-                size += len(job.body)
-                # One that was there at a worker's death goes alone, so that it can take no other with it.
-                if jobs and (size > limits.batch_bytes or job.tries):
-                    break
-                jobs.append(queue.popleft())
-                if job.tries:
-                    break
-            if jobs:
-                worker.send(jobs)
+        while self._idle:
+            while self._alone and self._alone[0].abandoned:
+                self._alone.popleft()
+            free = next((worker for worker in self._idle if not worker.put_off), None)
+            if free is not None and self._alone and self._alone_is_next():
+                jobs = [self._alone.popleft()]
             else:
-                self._idle.append(worker)
+                jobs = self._batch()
+            if not jobs:
+                return
+            worker = free or self._idle[0]
+            self._idle.remove(worker)
+            worker.idle = False
+            worker.send(jobs)
+
+    def _alone_is_next(self) -> bool:
+        """Whether the first that goes alone comes before the first of the others: by its turn, or tried before."""
+        first = self._alone[0]
+        return bool(first.tries) or not self._queue or first.since <= self._queue[0].since
+
+    def _batch(self) -> list[Job]:
+        """What one worker takes of the queue."""
+        queue, limits = self._queue, self.limits
+        # One worker takes all of a short queue, since every batch costs about 20 us of CPU more; of a long one it
+        # leaves the other workers their shares, the busy ones too: they come back sooner than it would be done.
+        share = len(queue)
+        if share * self._request_s > limits.short_queue_s:
+            share = -(-share // self._count)
+        share = min(share, limits.batch_requests)
+        jobs: list[Job] = []
+        size = 0
+        while queue and len(jobs) < share:
+            job = queue[0]
+            if job.abandoned:
+                queue.popleft()
+                continue
+            size += len(job.body)
+            if jobs and size > limits.batch_bytes:
+                break
+            jobs.append(queue.popleft())
+        return jobs
 
     def learn(self, request_s: float) -> None:
         """Take in how long a request of some batch took."""
@@ -238,8 +274,10 @@ class Dispatcher:
             return
         if worker.answers:
             self._early_deaths = 0
-        self._idle.append(worker)
-        if self._queue and self._turn_ends is None:
+        if not worker.idle and len(worker.put_off) < self.limits.put_off:
+            worker.idle = True
+            self._idle.append(worker)
+        if (self._queue or self._alone) and self._turn_ends is None:
             self._turn_ends = self._loop.call_soon(self._hand_out)
 
     def worker_ready(self, worker: Worker) -> None:
@@ -265,24 +303,28 @@ class Dispatcher:
         self.counters.replaced += 1
         self._losses.append(time.monotonic())
         self._early_deaths = 0 if worker.answers else self._early_deaths + 1
-        overdue = time.monotonic() - worker.since >= self.limits.answer_s
-        alone = len(worker.held) == 1
-        while worker.held:
-            job = worker.held.pop()
+        now = time.monotonic()
+        alone = len(worker.held) + len(worker.put_off) == 1
+        late = bool(worker.put_off) and now - worker.turn >= self.limits.answer_s
+        if late or (alone and now - worker.since >= self.limits.answer_s):
+            job = worker.put_off.popleft() if late else worker.held.popleft()
+            if not job.abandoned:
+                job.refused(500, f"the model took longer than {self.limits.answer_s:g} s, and was stopped")
+        for job in (*reversed(worker.held), *reversed(worker.put_off)):
             job.tries += 1
             # In company it is not known which request did it, or whether any did: that one is not held against it.
             job.tries_alone += alone
             if job.abandoned:
                 continue
-            if overdue and alone:
-                job.refused(500, f"the model took longer than {self.limits.answer_s:g} s, and was stopped")
-            elif job.tries_alone >= self.limits.tries_alone:
+            if job.tries_alone >= self.limits.tries_alone:
                 job.refused(500, f"a worker ended each of the {job.tries} times that it answered this request")
             else:
                 self.counters.retried += 1
-                job.since = time.monotonic()
-                self._queue.appendleft(job)
-        if self._queue and self._idle and self._turn_ends is None:
+                job.since = now
+                self._alone.appendleft(job)
+        worker.held.clear()
+        worker.put_off.clear()
+        if self._alone and self._idle and self._turn_ends is None:
             self._turn_ends = self._loop.call_soon(self._hand_out)
         # At once, unless workers die one after the other without an answer: then slower and slower, up to 2 s.
         wait = 0.0 if self._early_deaths < 4 else min(2.0, 0.05 * 2 ** (self._early_deaths - 4))
@@ -318,21 +360,27 @@ class Dispatcher:
     def check(self, now: float) -> None:
         """Kill workers over their time, and refuse requests that have waited as long; call several times a second."""
         for worker in list(self._workers):
-            if worker.held and now - worker.since >= self.limits.answer_s:
+            late = worker.put_off and now - worker.turn >= self.limits.answer_s
+            if late or (worker.held and now - worker.since >= self.limits.answer_s):
                 logger.warning("Worker %s took longer than %g s and is killed", worker.pid, self.limits.answer_s)
                 worker.kill()
-        while self._queue and now - self._queue[0].since >= self.limits.answer_s:
-            job = self._queue.popleft()
-            if not job.abandoned:
-                job.refused(503, f"no worker was free within {self.limits.answer_s:g} s")
+        for queue in (self._queue, self._alone):
+            while queue and now - queue[0].since >= self.limits.answer_s:
+                job = queue.popleft()
+                if not job.abandoned:
+                    job.refused(503, f"no worker was free within {self.limits.answer_s:g} s")
 
     def close(self) -> None:
         """Close the workers' sockets, which ends them; what waits is refused."""
         self._closing = True
         for worker in list(self._workers):
-            for job in worker.held:
-                job.refused(503, "the server is stopping")
-            worker.held.clear()
+            for waiting in (worker.held, worker.put_off):
+                _refuse_all(waiting)
             worker.close()
-        while self._queue:
-            self._queue.popleft().refused(503, "the server is stopping")
+        for waiting in (self._queue, self._alone):
+            _refuse_all(waiting)
+
+
+def _refuse_all(jobs: deque[Job]) -> None:
+    while jobs:
+        jobs.popleft().refused(503, "the server is stopping")

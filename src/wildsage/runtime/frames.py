@@ -1,12 +1,14 @@
 """Frames between the front and a worker: request bodies one way, answers the other, over a Unix stream socket.
 
 A batch is a head and its requests, written at once; a worker answers each in the order in which they came, so a frame
-needs no number. The first frame of a worker is a notice, an answer whose status is below 100.
+needs no number. A notice is an answer whose status is below 100; the first frame of a worker is one. A request that
+takes long is put off by a notice in the place of its answer, and its answer comes after another notice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from select import select
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +21,8 @@ ANSWER = Struct("<HHI")  # status, bytes of content type and body
 
 READY = 1  # notice: the model is loaded, send requests; the body is the process id
 FAILED = 2  # notice: the model cannot be loaded; the body says why
+LATER = 3  # notice: the request whose answer would come here is put off, and others are taken meanwhile
+NOW = 4  # notice: the next answer is that of the request that was put off first
 
 READ_BYTES = 256 * 1024
 
@@ -53,6 +57,10 @@ class Inbox:
     def __init__(self, link: socket) -> None:
         self._link = link
         self._rest = b""
+
+    def waits(self) -> bool:
+        """Whether something has come that next() would read."""
+        return bool(self._rest) or bool(select([self._link], [], [], 0)[0])
 
     def next(self) -> list[Asked] | None:
         """The requests of the next batch, or None when the front is gone."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 DRAIN_IDLE_S = 0.3
+RECOUNT_S = 0.01
+SMALL_ANSWER = 1024  # bytes; the refusal would not be much smaller
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class HttpLimits:
     body_bytes: int = 6_291_456  # InvokeEndpoint's limit
     head_bytes: int = 32 * 1024
     url_bytes: int = 8 * 1024
-    held_bytes: int = 512 * 1024 * 1024  # bodies of all requests that are not answered yet
+    held_bytes: int = 512 * 1024 * 1024  # bodies that are not answered yet, and answers that are not taken yet
     connections: int = 4096
     pipelined: int = 32  # requests of one connection that are not answered yet
     idle_s: float = 75.0  # between requests; the contract's clients keep connections for up to 70 s
@@ -69,16 +71,20 @@ class Exchange(Job):
         return self._connection is None
 
     def hold(self, size: int) -> None:
-        """Count bytes of the body as held until the answer."""
+        """Count bytes of the body as held until the answer, and those of the answer until it is written."""
         self._size += size
         if self._connection is not None:
             self._connection.front.held_bytes += size
 
-    def abandon(self) -> None:
-        """The client is gone."""
+    def release(self) -> None:
+        """Count nothing more as held here."""
         if self._connection is not None:
             self._connection.front.held_bytes -= self._size
         self._size = 0
+
+    def abandon(self) -> None:
+        """The client is gone."""
+        self.release()
         self.body = b""
         self._connection = None
 
@@ -86,12 +92,13 @@ class Exchange(Job):
         connection = self._connection
         if connection is None:
             return
+        self.release()
+        self.body = b""
+        if len(body) > SMALL_ANSWER and not connection.front.has_room(len(body)):
+            self._refuse_size(len(body), connection.front.limits.held_bytes)
+            return
         if status >= 400:
             connection.front.count(status)
-        if self._size:
-            connection.front.held_bytes -= self._size
-            self._size = 0
-        self.body = b""
         self.close = self.close or connection.front.draining
         head = connection.front.head(status, content_type)
         if self.close:
@@ -100,7 +107,14 @@ class Exchange(Job):
             extra += b"Connection: keep-alive\r\n"
         length = b"%d\r\n" % len(body)
         self._answer = b"".join((head, length, extra, b"\r\n", b"" if self.head_only else body))
+        self.hold(len(self._answer))  # earlier requests of the connection may not be answered yet
         connection.flush()
+
+    def _refuse_size(self, size: int, limit: int) -> None:
+        if size > limit:
+            self.refused(500, f"the answer has {size:,} bytes, more than the {limit:,} allowed; ask for less at once")
+        else:
+            self.refused(503, "clients have not taken answers of too many bytes; try again later")
 
     def refused(self, status: int, message: str, extra: bytes = b"") -> None:
         body = json.dumps({"message": message}, separators=(",", ":")).encode()
@@ -141,6 +155,7 @@ class Connection(asyncio.Protocol):
         "_paused",
         "_raw_bytes",
         "_refusal",
+        "_sending",
         "_since",
         "_taken",
         "_transport",
@@ -162,6 +177,7 @@ class Connection(asyncio.Protocol):
         self._continue: Exchange | None = None  # waits for "100 Continue", once it is first
         self._paused = self._full = self._hung_up = False
         self._since = time.monotonic()  # of the last answer, or of the hanging up
+        self._sending = 0  # bytes of answers in the transport, as the front has them in its count
         self._unsent = 0  # bytes that the client had not taken at the last check
         self._taken = 0.0  # when it last took some
         self._begun = 0.0
@@ -198,6 +214,7 @@ class Connection(asyncio.Protocol):
         self._exchanges.clear()
         self._body = b""
         self._transport = None
+        self.recount()
         self.front.remove(self)
 
     def eof_received(self) -> bool:
@@ -214,6 +231,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._full = False
+        self.recount()
         self._throttle()
 
     def _throttle(self) -> None:
@@ -323,7 +341,7 @@ class Connection(asyncio.Protocol):
             self._stop(*self._refusal)
         if self._length > self._limits.body_bytes:
             self._stop(413, self._too_large())
-        if self.front.held_bytes + max(self._length, 0) > self._limits.held_bytes:
+        if not self.front.has_room(max(self._length, 0)):
             self._stop(503, "requests of too many bytes are being answered; try again later")
         if self._expects and not exchange.is_1_0:
             self._continue = exchange
@@ -350,7 +368,7 @@ class Connection(asyncio.Protocol):
         if self._body_bytes > self._limits.body_bytes:
             self._stop(413, self._too_large())
         exchange.hold(size)
-        if self.front.held_bytes > self._limits.held_bytes:
+        if not self.front.has_room(0):
             self._stop(503, "requests of too many bytes are being answered; try again later")
         if not self._body:
             self._body = piece
@@ -421,7 +439,9 @@ class Connection(asyncio.Protocol):
             return
         while exchanges and (answer := exchanges[0].answer) is not None:
             exchange = exchanges.popleft()
+            exchange.release()
             transport.write(answer)
+            self.recount()
             if exchange.close:
                 self._ending = True
                 for later in exchanges:
@@ -435,6 +455,12 @@ class Connection(asyncio.Protocol):
             self._flush_continue()
         if self._paused:
             self._throttle()
+
+    def recount(self) -> None:
+        """Let the front's count hold what of the answers waits in the transport now; most of it does not for long."""
+        size = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        self.front.held_bytes += size - self._sending
+        self._sending = size
 
     def _flush_continue(self) -> None:
         if not self._exchanges and self._transport is not None:
@@ -464,7 +490,8 @@ class Connection(asyncio.Protocol):
         transport, limits = self._transport, self._limits
         if transport is None:
             return
-        unsent = transport.get_write_buffer_size()
+        self.recount()
+        unsent = self._sending
         if unsent:
             if not self._unsent or unsent < self._unsent:
                 self._taken = now
@@ -508,6 +535,7 @@ class Front:
         self._counters = counters
         self._connections: set[Connection] = set()
         self._heads: dict[tuple[int, bytes], bytes] = {}
+        self._recounted = 0.0
 
     def __call__(self) -> Connection:
         """A new connection's protocol."""
@@ -526,6 +554,18 @@ class Front:
     def remove(self, connection: Connection) -> None:
         """A client is gone."""
         self._connections.discard(connection)
+
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes more may be held."""
+        if self.held_bytes + size <= self.limits.held_bytes:
+            return True
+        # What waits in a transport leaves without a word of it. Asked again, but not for each of many refusals.
+        now = time.monotonic()
+        if now - self._recounted >= RECOUNT_S:
+            self._recounted = now
+            for connection in self._connections:
+                connection.recount()
+        return self.held_bytes + size <= self.limits.held_bytes
 
     def count(self, status: int) -> None:
         """Count an answer that is an error."""

@@ -105,6 +105,13 @@ def write(answers: Sequence[Any], answer_type: str) -> bytes:
     return out.getvalue().encode("utf-8", "replace")
 
 
+def join(parts: Sequence[bytes], answer_type: str) -> bytes:
+    """One answer of the answers to slices of a request."""
+    if answer_type == JSON and len(parts) > 1:
+        return b"".join((b"[", b",".join([part[1:-1] for part in parts]), b"]"))
+    return b"".join(parts)
+
+
 def _plain(value: Any) -> Any:
     """NumPy's scalars and arrays as Python's own."""
     tolist = getattr(value, "tolist", None)

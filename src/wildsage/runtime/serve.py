@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wildsage.contract import machine
+from wildsage.contract.errors import ClientError
+from wildsage.contract.failure import EXIT_FAILURE, EXIT_FINAL
 from wildsage.contract.layout import Layout
 from wildsage.runtime import launch
 
@@ -23,7 +25,10 @@ DEFAULT_PORT = 8080
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line; what it leaves out comes from the container contract's environment variables."""
+    """The command line; what it leaves out comes from the container contract's environment variables.
+
+    Raises ClientError for a variable that is wrong.
+    """
     parser = argparse.ArgumentParser(prog="wildsage.runtime.serve", description="Serve a model folder over HTTP.")
     parser.add_argument("--algorithm", help="its name; found out from the model's files if left out")
     parser.add_argument("--model", type=Path, help="folder of the model (default: model/ below SAGEMAKER_BASE_DIR)")
@@ -34,18 +39,18 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if options.model is None:
         options.model = Layout.from_environment().model
     if options.port is None:
-        options.port = _setting(parser, "SAGEMAKER_BIND_TO_PORT", DEFAULT_PORT)
+        options.port = _setting("SAGEMAKER_BIND_TO_PORT", DEFAULT_PORT)
     if options.workers is None:
-        options.workers = _setting(parser, "SAGEMAKER_MODEL_SERVER_WORKERS", machine.cores())
+        options.workers = _setting("SAGEMAKER_MODEL_SERVER_WORKERS", machine.cores())
     if options.workers < 1:
-        parser.error(f"{options.workers} workers are not allowed: 1 or more")
+        raise ClientError(f"{options.workers} workers are not allowed: 1 or more")
     if options.port > 65535:
-        parser.error(f"port {options.port} is not allowed: 0 to 65535")
-    options.timeout_s = _setting(parser, "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", 0) or _setting(
-        parser, "SAGEMAKER_MODEL_SERVER_TIMEOUT", 60
+        raise ClientError(f"port {options.port} is not allowed: 0 to 65535")
+    options.timeout_s = _setting("SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", 0) or _setting(
+        "SAGEMAKER_MODEL_SERVER_TIMEOUT", 60
     )
-    options.startup_s = _setting(parser, "SAGEMAKER_STARTUP_TIMEOUT", 600)
-    options.payload_mb = _setting(parser, "SAGEMAKER_MAX_PAYLOAD_IN_MB", 0)
+    options.startup_s = _setting("SAGEMAKER_STARTUP_TIMEOUT", 600)
+    options.payload_mb = _setting("SAGEMAKER_MAX_PAYLOAD_IN_MB", 0)
     return options
 
 
@@ -56,14 +61,14 @@ def _count(text: str) -> int:
     return value
 
 
-def _setting(parser: argparse.ArgumentParser, name: str, default: int) -> int:
+def _setting(name: str, default: int) -> int:
     text = os.environ.get(name, "").strip()
     if not text:
         return default
     try:
         return _count(text)
     except ValueError:
-        parser.error(f"{name}={text} is not allowed: a whole number, 0 or more")
+        raise ClientError(f"{name}={text} is not allowed: a whole number, 0 or more") from None
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -86,12 +91,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     begun = time.monotonic()
-    options = parse(arguments)
+    try:
+        options = parse(arguments)
+    except ClientError as error:
+        sys.stderr.write(f"ClientError: {error}\n")
+        return EXIT_FINAL
     try:
         listener = listen(options.host, options.port)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"ClientError: cannot listen on {options.host}:{options.port}: {error}\n")
-        return 1
+        return EXIT_FAILURE  # the address may be free the next time
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the event loop takes it over
     first = launch.zygote(options.model, options.algorithm)
 

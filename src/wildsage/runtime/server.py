@@ -15,6 +15,7 @@ from argparse import Namespace
 from dataclasses import astuple
 from typing import Any
 
+from wildsage.contract.failure import EXIT_FAILURE, EXIT_FINAL
 from wildsage.runtime import launch
 from wildsage.runtime.app import App
 from wildsage.runtime.dispatcher import Counters, Dispatcher, Limits
@@ -141,7 +142,7 @@ class Server:
     def _fail(self, reason: str) -> None:
         if not self._ended.done():
             sys.stderr.write(f"{reason}\n")
-            self._ended.set_result(1)
+            self._ended.set_result(EXIT_FINAL if reason.startswith("ClientError: ") else EXIT_FAILURE)
 
     # the whole
 

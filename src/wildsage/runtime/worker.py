@@ -9,11 +9,14 @@ import argparse
 import contextlib
 import logging
 import os
+import re
 import signal
 import socket
 import sys
+import time
 import traceback
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +36,11 @@ logger = logging.getLogger(__name__)
 # One predict call takes the instances of several requests, up to so many: enough to share the cost of a call, few
 # enough that the first answers leave while the rest is computed.
 INSTANCES_A_CALL = 64
+# A request of more instances is answered in slices that take about so long each, and put off after the first ones:
+# those that come meanwhile are answered between two slices.
+SLICE_S = 0.01
+MOST_A_SLICE = 4096
+_NUMBERED = re.compile(r"instance (\d+)\b")
 
 
 class Worker:
@@ -42,19 +50,31 @@ class Worker:
         self._model = model
         self._types = tuple(model.request_types)
         self._default_accept = default_accept
+        self._slice = INSTANCES_A_CALL
+        self._put_off: deque[_Sliced] = deque()
 
     def run(self, link: socket.socket) -> None:
         """Answer what comes over the link until its other end is closed."""
         inbox = frames.Inbox(link)
         try:
             link.sendall(frames.answer(frames.READY, b"", str(os.getpid()).encode()))
-            while (asked := inbox.next()) is not None:
+            while True:
+                if self._put_off and not inbox.waits():
+                    if (answer := self._step(self._put_off[0])) is not None:
+                        self._put_off.popleft()
+                        link.sendall(frames.answer(frames.NOW, b"", b"") + answer)
+                    continue
+                if (asked := inbox.next()) is None:
+                    return
                 for answers in self._answers(asked):
                     link.sendall(answers)
+                if self._put_off and (answer := self._step(self._put_off[0])) is not None:  # never without a share
+                    self._put_off.popleft()
+                    link.sendall(frames.answer(frames.NOW, b"", b"") + answer)
         except (BrokenPipeError, ConnectionResetError):
             return  # the front is gone
 
-    def _answers(self, asked: Sequence[frames.Asked]) -> Any:
+    def _answers(self, asked: Sequence[frames.Asked]) -> Iterator[bytes]:
         """Yield answer frames, joined for as many requests as share a predict call, in order."""
         group: list[Request | bytes] = []  # a request, or the answer to one that cannot be read
         instances = 0
@@ -70,10 +90,46 @@ class Worker:
             if group and instances + len(request.instances) > INSTANCES_A_CALL:
                 yield self._group(group)
                 group, instances = [], 0
+            if len(request.instances) > INSTANCES_A_CALL:
+                yield self._begin(_Sliced(request))
+                continue
             group.append(request)
             instances += len(request.instances)
         if group:
             yield self._group(group)
+
+    def _begin(self, sliced: _Sliced) -> bytes:
+        """The answer to a request of many instances, or that it comes later."""
+        until = time.monotonic() + SLICE_S
+        while (answer := self._step(sliced)) is None:
+            if time.monotonic() >= until:
+                self._put_off.append(sliced)
+                return frames.answer(frames.LATER, b"", b"")
+        return answer
+
+    def _step(self, sliced: _Sliced) -> bytes | None:
+        """Answer one slice of a request; its answer frame, if that was the last one or has failed."""
+        begun = time.monotonic()
+        request, at = sliced.request, sliced.done
+        end = at + self._slice
+        try:
+            answers = self._predict(request.instances[at:end], request.options[at:end])
+            sliced.parts.append(negotiation.write(answers, request.answer_type))
+        except ClientError as error:
+            # The model counts from the start of the slice.
+            text = _NUMBERED.sub(lambda found: f"instance {int(found[1]) + at}", str(error), count=1)
+            return _refusal(getattr(error, "status", 400), text)
+        except Exception as error:  # noqa: BLE001 (a fault of the model is that request's answer)
+            return _failure(error)
+        sliced.done = end
+        took_s = time.monotonic() - begun
+        if took_s > 2 * SLICE_S and self._slice > 1:
+            self._slice //= 2
+        elif took_s < SLICE_S / 2 and len(answers) == self._slice < MOST_A_SLICE:
+            self._slice *= 2
+        if end < len(request.instances):
+            return None
+        return frames.answer(200, request.answer_type.encode(), negotiation.join(sliced.parts, request.answer_type))
 
     def _group(self, group: list[Request | bytes]) -> bytes:
         requests = [part for part in group if not isinstance(part, bytes)]
@@ -112,6 +168,15 @@ class Worker:
         if len(answers) != len(instances):
             raise RuntimeError(f"the model gave {len(answers)} answers to {len(instances)} instances")
         return answers
+
+
+class _Sliced:
+    """A request of many instances, and the answers to the first of them."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.done = 0
+        self.parts: list[bytes] = []
 
 
 def _refusal(status: int, message: str) -> bytes:

@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
+from wildsage.contract import builtins
+from wildsage.contract.errors import ClientError
 from wildsage.sdk import locations
 from wildsage.sdk.analytics import TrainingJobAnalytics
 from wildsage.sdk.deserializers import BaseDeserializer
@@ -33,6 +35,25 @@ def _config(what: str, value: Any) -> dict[str, Any] | None:
     if hasattr(value, "_to_request_dict"):
         return dict(value._to_request_dict())
     raise ArgumentError(f"{what} can not be a {type(value).__name__}: a dict with the members of CreateTrainingJob")
+
+
+def _check_hyperparameters(image: str, values: Mapping[str, str]) -> None:
+    """Raise ArgumentError for hyperparameters that a built-in does not take, all of them at once.
+
+    A job may be created with any, as in the service, and would then fail; here they are told before it is.
+    """
+    from wildsage.contract.hyperparameters import table_problems
+
+    try:
+        name = builtins.resolve(image)
+    except ClientError:  # an image of one's own
+        return
+    if name not in builtins.names() or name not in builtins.installed():
+        return
+    table = builtins.table(name)
+    facts = (*table.hyperparameters, *table.container_only_hyperparameters)
+    if problems := table_problems(values, facts, name):
+        raise ArgumentError("\n".join(problems))
 
 
 class EstimatorBase(ABC):
@@ -203,11 +224,15 @@ class EstimatorBase(ABC):
         name it `training`, which its own built-ins refuse).
         wait: until the job has ended, while its log is written; logs: All or Training; None or False to wait in
         silence. Ctrl-C ends the waiting, not the job.
-        Raises ArgumentError for a channel that cannot be read, UnexpectedStatusException with the reason if training
-        has failed.
+        Raises ArgumentError for a channel that cannot be read and for hyperparameters that the built-in does not take,
+        UnexpectedStatusException with the reason if training has failed.
         """
         session = self.sagemaker_session
         image = self.training_image_uri()
+        # Text of the values as str() makes it, which is how SageMaker's SDK sends them: True, 0.05, [1, 2].
+        hyperparameters = {str(key): str(value) for key, value in self.hyperparameters().items()}
+        if session.embedded:  # a remote service may know others, and says so itself
+            _check_hyperparameters(image, hyperparameters)
         input_config = channels(inputs, image, session)
         if self.model_uri:
             if any(there["ChannelName"] == self.model_channel_name for there in input_config or []):
@@ -250,8 +275,7 @@ class EstimatorBase(ABC):
                 ),
             },
             vpc_config=self.get_vpc_config(),
-            # Text of the values as str() makes it, which is how SageMaker's SDK sends them: True, 0.05, [1, 2].
-            hyperparameters={str(key): str(value) for key, value in self.hyperparameters().items()},
+            hyperparameters=hyperparameters,
             stop_condition={"MaxRuntimeInSeconds": self.max_run, **filled(MaxWaitTimeInSeconds=self.max_wait)},
             tags=self.tags,
             metric_definitions=self.metric_definitions,
