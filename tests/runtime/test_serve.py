@@ -261,6 +261,8 @@ def test_a_dead_zygote_is_replaced(server: Server) -> None:
     until(lambda: server.zygote != first and "another loads it" in server.log())
     for pid in workers:  # of the dead zygote; their successors are the new one's
         os.kill(pid, signal.SIGKILL)
+    # Else the request may be given to one after the other while they die, and be held to have killed them.
+    until(lambda: not any(alive(pid) for pid in workers))
     assert labels(server.ask(request(instances("two")))) == ["two"]
     until(lambda: len(server.workers) == 2)
 

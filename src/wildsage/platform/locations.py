@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import unquote
@@ -83,8 +84,16 @@ def _neighbour(name: str, there: Iterable[str]) -> str:
 
     Names are held together without their endings first: in "a.csv" and "b.csv" the ending alone is alike.
     """
-    stem = name.partition(".")[0] or name
-    near = [each for each in sorted(there) if nearest(stem, [each.partition(".")[0] or each])]
+
+    def stem(text: str) -> str:
+        return text.partition(".")[0].lower() or text
+
+    alike = SequenceMatcher(b=stem(name))
+    near = []
+    for each in sorted(there):
+        alike.set_seq1(stem(each))
+        if alike.ratio() >= 0.5:
+            near.append(each)
     return nearest(name, near)
 
 
