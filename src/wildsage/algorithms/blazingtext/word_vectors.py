@@ -26,6 +26,7 @@ from wildsage.algorithms.blazingtext import corpus as texts
 from wildsage.algorithms.blazingtext.corpus import StoppedEarlyError
 from wildsage.algorithms.blazingtext.fasttext_file import dense
 from wildsage.algorithms.blazingtext.features import check, run_all
+from wildsage.algorithms.blazingtext.kernels.positions import Positions, train_stream_by_position
 from wildsage.algorithms.blazingtext.kernels.random import END_OF_LINE, GROUP, Batch, Chances, fill_alias_table
 from wildsage.algorithms.blazingtext.kernels.subwords import (
     hash_words_of_buckets,
@@ -184,8 +185,9 @@ class Training:
         self.position, self.clock = Position(), Clock()
         self.words_done_here = 0  # by this process, for the speed
         self.chances = _chances(vocabulary, parameters)
-        # One array, so that a copy for each thread is one, too.
-        self.table = aligned((self.input_rows + self.words) * self.width)
+        # One array, so that a copy for each thread is one, too: input rows, output rows, rows of positions.
+        self.rows = self.input_rows + self.words + position_rows(parameters)
+        self.table = aligned(self.rows * self.width)
         work = self.width * 2 * parameters.window_size * (1 + (self.chances.negatives or TYPICAL_PATH))
         self.chunk = max(1, CHUNK // work)
         self._scratches = [self._scratch() for _ in self.parts]
@@ -195,7 +197,7 @@ class Training:
         self._in_rounds = parameters.deterministic and threads > 1
         if self._in_rounds:
             self._copies = aligned(threads * self.table.size, zero=False)
-            self._touched = np.zeros((threads, self.input_rows + self.words), np.uint8)
+            self._touched = np.zeros((threads, self.rows), np.uint8)
 
     @property
     def groups(self) -> int:
@@ -222,15 +224,19 @@ class Training:
         )
 
     def _rows(self, table: NDArray[np.float32]) -> Rows:
-        inputs = self.input_rows * self.width
+        inputs, outputs = self.input_rows * self.width, (self.input_rows + self.words) * self.width
         subwords = self.subwords
         return Rows(
-            table[:inputs], table[inputs:], subwords.starts, subwords.lists, subwords.weights, subwords.sizes
+            table[:inputs], table[inputs:outputs], subwords.starts, subwords.lists, subwords.weights, subwords.sizes
         )  # fmt: skip
+
+    def _positions(self, table: NDArray[np.float32]) -> NDArray[np.float32]:
+        return table[(self.input_rows + self.words) * self.width :]
 
     def initialise(self) -> None:
         seed, dim = (self.parameters.seed * 7919 + 1) % 2**31, self.parameters.vector_dim
         rows = np.arange(self.words, dtype=np.int32)
+        self._positions(self.table).reshape(-1, self.width)[:, :dim] = 1
 
         def work(begin: int, end: int) -> None:
             initialise(self.table, self.width, rows, begin, end, dim, seed, aligned(self.width))
@@ -281,13 +287,13 @@ class Training:
         if self._in_rounds:
             self._run_rounds(sums, tell)
         else:
-            rows = self._rows(self.table)
+            rows, positions = self._rows(self.table), self._positions(self.table)
 
             def work(k: int) -> None:
                 size = self.parts[k].size
                 while self.positions[k][0] < size and not self.stop.is_set() and math.isfinite(sums[k][0]):
                     # Chunks are counted from the beginning, so that a resumed job has the same ones.
-                    self._train(k, (int(self.positions[k][0]) // self.chunk + 1) * self.chunk, rows, sums[k])
+                    self._train(k, (int(self.positions[k][0]) // self.chunk + 1) * self.chunk, rows, positions, sums[k])
 
             run_watched(self.pool, work, len(self.parts), tell)
         self.position.sums = (np.sum(sums, axis=0) + carried).tolist()
@@ -298,7 +304,9 @@ class Training:
                 f"try a smaller learning_rate than {self.parameters.learning_rate:g}"
             )
 
-    def _train(self, k: int, end: int, rows: Rows, sums: NDArray[np.float64]) -> None:
+    def _train(
+        self, k: int, end: int, rows: Rows, positions: NDArray[np.float32], sums: NDArray[np.float64]
+    ) -> None:  # fmt: skip
         """Train thread k's part up to `end`."""
         parameters, part = self.parameters, self.parts[k]
         schedule = np.array(
@@ -308,6 +316,12 @@ class Training:
             parameters.mode == "cbow", parameters.window_size, self.chances.share, not parameters.cbow_mean_gradient,
             self.width,
         )  # fmt: skip
+        if positions.size:
+            train_stream_by_position(
+                part, self.positions[k], min(end, part.size), self.chances, self._batches[k], rows,
+                Positions.of(positions, self.width), self._scratches[k], plan, schedule, self.random[k], sums,
+            )  # fmt: skip
+            return
         train_stream(
             part, self.positions[k], min(end, part.size), self.chances, self._batches[k], rows, self._scratches[k],
             plan, schedule, self.random[k], sums,
@@ -323,7 +337,7 @@ class Training:
         size = self.table.size
         tables = [self._copies[size * k : size * (k + 1)] for k in range(len(self.parts))]
         self._share_out(size, copy)
-        rows = [self._rows(table) for table in tables]
+        rows, positions = [self._rows(table) for table in tables], [self._positions(table) for table in tables]
         scratches = self._scratches
         self._scratches = [
             scratch._replace(touched=touched) for scratch, touched in zip(scratches, self._touched, strict=True)
@@ -333,14 +347,14 @@ class Training:
         step = min(max(SHORTEST_ROUND, longest // 100), LONGEST_ROUND, self.chunk)
 
         def work(k: int) -> None:
-            self._train(k, (int(self.positions[k][0]) // step + 1) * step, rows[k], sums[k])
+            self._train(k, (int(self.positions[k][0]) // step + 1) * step, rows[k], positions[k], sums[k])
 
         def merge(begin: int, end: int) -> None:
             merge_copies(self.table, self._copies, len(tables), self._touched, self.width, begin, end)
 
         while not self.epoch_is_done and not self.stop.is_set() and np.isfinite(sums).all():
             run_all(self.pool, [(work, (k,)) for k in range(len(self.parts))])
-            self._share_out(self.input_rows + self.words, merge)
+            self._share_out(self.rows, merge)
             if time.perf_counter() - told > 0.2:
                 tell()
                 told = time.perf_counter()
@@ -399,7 +413,7 @@ class Training:
             rows[np.searchsorted(every, earlier.bucket_ids)] = earlier.bucket_rows
             rows[np.searchsorted(every, ids)] = bucket_rows
             ids, bucket_rows = every, rows
-        word_rows, output = table[: self.words].copy(), table[self.input_rows :].copy()
+        word_rows, output = table[: self.words].copy(), table[self.input_rows : self.input_rows + self.words].copy()
         return TrainedVectors(self.vocabulary, word_rows, ids, bucket_rows, output)
 
 
@@ -582,10 +596,15 @@ def _check_vocabulary(vocabulary: Vocabulary, parameters: BlazingTextHyperparame
         )
 
 
+def position_rows(parameters: BlazingTextHyperparameters) -> int:
+    """How many rows of position weights there are."""
+    return 2 * parameters.window_size if parameters.weighs_positions else 0
+
+
 def table_bytes(parameters: BlazingTextHyperparameters, words: int, buckets: int, threads: int) -> int:
     """Memory of the rows while training, and of their copies for the model."""
     copies = 1 + (threads if parameters.deterministic and threads > 1 else 0)
-    rows = 2 * words + buckets
+    rows = 2 * words + buckets + position_rows(parameters)
     return 4 * rows * (padded(parameters.vector_dim) * copies + parameters.vector_dim)
 
 
