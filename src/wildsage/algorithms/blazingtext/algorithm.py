@@ -188,7 +188,8 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
                     parameters, channels, base, base / str(more["storage"]), _Silence(), threads=2
                 )
                 models.append(cls()._train_classifier(context))
-            for more in ({"mode": "skipgram", "subwords": True}, {"mode": "cbow", "loss": "hs"}):
+            joined = {"mode": "cbow", "position_weights": True, "phrases": 1, "phrase_threshold": 1}
+            for more in ({"mode": "skipgram", "subwords": True}, {"mode": "cbow", "loss": "hs"}, joined):
                 parameters = BlazingTextHyperparameters.model_validate(values | more)
                 cls()._train_words(TrainingContext(parameters, channels, base, base, _Silence()))
             (base / "model").mkdir()
@@ -332,8 +333,9 @@ def _words_estimate(context: TrainingContext[BlazingTextHyperparameters]) -> Mem
     words = min(text.words, text.tokens)
     kept = min(words, text.tokens // max(1, parameters.min_count))
     buckets = min(parameters.buckets, 20 * kept) if parameters.makes_subwords else 0
+    reading = text.bytes + (16 if parameters.phrases else 8) * text.tokens + 100 * words
     training = 4 * text.tokens + table_bytes(parameters, kept, buckets, context.threads)
-    peak = BASE_BYTES + max(text.bytes + 8 * text.tokens + 100 * words, training)
+    peak = BASE_BYTES + max(reading, training)
     return MemoryEstimate(peak, advice(parameters))
 
 

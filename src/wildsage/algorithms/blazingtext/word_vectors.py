@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wildsage.algorithms.blazingtext import corpus as texts
+from wildsage.algorithms.blazingtext import phrases
 from wildsage.algorithms.blazingtext.corpus import StoppedEarlyError
 from wildsage.algorithms.blazingtext.fasttext_file import dense
 from wildsage.algorithms.blazingtext.features import check, run_all
@@ -513,9 +514,12 @@ def _train(
         loaded = texts.read(context.channels["train"], labelled=False)
         corpus = texts.encode(loaded, max(1, context.threads), stop, labelled=False)
         del loaded
+        words_read = corpus.tokens
+        if parameters.phrases:
+            phrases.join(corpus, parameters, report, stop)
         vocabulary, kinds = read_vocabulary(corpus, parameters, earlier)
         _check_vocabulary(vocabulary, parameters)
-        words_read, words = corpus.tokens, int(vocabulary.word_counts.sum())
+        words = int(vocabulary.word_counts.sum())
         lines = sum(part.starts.size - 1 for part in corpus.parts)
         stream = make_stream(corpus, kinds, words)
         del corpus
