@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -24,7 +25,7 @@ from wildsage.algorithms.blazingtext.word_model import WordVectors
 def joined(lines: list[list[str]], threshold: float, discount: int) -> list[list[str]]:
     """One pass, as one would write it down."""
     words = Counter(word for line in lines for word in line)
-    pairs = Counter(pair for line in lines for pair in zip(line, line[1:], strict=False))
+    pairs = Counter(pair for line in lines for pair in pairwise(line))
     made = []
     for line in lines:
         new: list[str] = []

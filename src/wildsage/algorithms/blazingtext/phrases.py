@@ -1,9 +1,9 @@
 """Words that keep company become one: "new york" is then the word new_york, with a vector of its own.
 
-A pair's score is (count(a b) - discount) * words of the text / (count(a) * count(b)); pairs above a threshold are joined
-with "_", from left to right, none across the end of a line. A later pass joins what came of the ones before, and so
-makes longer phrases; its threshold is half of the last one's. Source: Mikolov et al., "Distributed Representations of
-Words and Phrases and their Compositionality", arXiv 1310.4546, section 4; tmikolov/word2vec, word2phrase.c.
+A pair's score is (count(a b) - discount) * words of the text / (count(a) * count(b)). Pairs above a threshold are
+joined with "_", from left to right, none across the end of a line. A later pass joins what came of the ones before, and
+so makes longer phrases; its threshold is half of the last one's. Source: Mikolov et al., "Distributed Representations
+of Words and Phrases and their Compositionality", arXiv 1310.4546, section 4; tmikolov/word2vec, word2phrase.c.
 """
 
 from __future__ import annotations
