@@ -200,7 +200,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         for dtype in (np.float32, np.int16) if HALVES else (np.float32,):
             table, given = np.zeros(16, dtype), np.zeros(16, np.float32)
             place_rows(table, 16, np.zeros(1, np.int32), 4, 0, 1, given.copy(), given)
-        copy_table(np.zeros(2, np.uint64), np.zeros(4, np.uint64))
+        copy_table(np.zeros(8, np.uint64), np.zeros(16, np.uint64))
 
 
 class _Silence:

@@ -12,14 +12,25 @@ import gzip
 import mmap
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
-from wildsage.algorithms.blazingtext.kernels.text import BLOCK, Scratch, Words, scan, unquote
+from wildsage.algorithms.blazingtext.kernels.text import (
+    BLOCK,
+    LINES,
+    NEEDED,
+    POSITION,
+    TOKENS,
+    Scratch,
+    Words,
+    scan,
+    unquote,
+)
+from wildsage.algorithms.blazingtext.memory import fresh
 from wildsage.algorithms.blazingtext.ngrams import LABEL_PREFIX
 from wildsage.algorithms.blazingtext.vocabulary import MINIMUM, WordCounts
 from wildsage.contract.channels import InputMode
@@ -37,6 +48,9 @@ MAPPED = 1 << 20  # files from this size on are mapped, not read
 PART = 1 << 24  # bytes at most that are encoded between two looks at the stop flag, a tenth of a second; then they go
 SMALL_PART = 1 << 20  # and at least, where there are threads to share with
 MANIFEST_TYPES = ("application/jsonlines", "application/x-jsonlines", "application/json-lines")
+
+
+_NO_NUMBERS = np.empty(0, np.int32)
 
 
 class StoppedEarlyError(Exception):
@@ -65,9 +79,9 @@ class Part:
     """Whole lines of one file as numbers."""
 
     file: Path
-    tokens: NDArray[np.int32]  # word numbers of this part
+    tokens: NDArray[np.int32]  # word numbers of its own
     starts: NDArray[np.int64]  # (lines + 1,), tokens before each line
-    numbers: NDArray[np.int32]  # this part's word numbers -> the corpus's
+    numbers: NDArray[np.int32]  # word numbers of its own -> the corpus's
 
 
 @dataclass(frozen=True)
@@ -183,24 +197,29 @@ def encode(texts: list[Text], threads: int, stop: Event, *, labelled: bool = Tru
     pieces = [(text, begin, end) for text in texts for begin, end in _pieces(text, step)]
     quoted = {id(text): labelled and text.buffer.find(b'"', 0, text.size) >= 0 for text in texts}
 
-    def encode_piece(piece: tuple[Text, int, int]) -> tuple[Words, int, NDArray[np.int32], NDArray[np.int64], int]:
-        if stop.is_set():
-            raise StoppedEarlyError
-        text, begin, end = piece
-        unquoted = 0
-        if quoted[id(text)]:
-            unquoted = unquote(text.array, begin, end, np.array(list(LABEL_PREFIX), np.uint8))
-        return *_encode(text.array, begin, end), unquoted
+    offsets = dict(zip(map(id, texts), np.cumsum([0] + [text.size for text in texts]).tolist(), strict=False))
+    made: list[tuple[Part, int] | None] = [None] * len(pieces)
+    waiting, unquoted = iter(range(len(pieces))), [0] * len(pieces)
 
-    counts, parts, unquoted = WordCounts(), [], 0
-    with ThreadPoolExecutor(threads) as pool:
-        for (text, begin, end), (words, size, tokens, starts, changed) in zip(
-            pieces, pool.map(encode_piece, pieces), strict=True
-        ):
-            parts.append(Part(text.file, tokens, starts, counts.add(text.array, words, size)))
-            unquoted += changed
+    def work(thread: int) -> Words:
+        """Encode what pieces are left, in order, with a table of this thread's own."""
+        words = Words.empty(1 << (16 if total > SMALL_PART else 13))
+        for k in waiting:
+            if stop.is_set():
+                raise StoppedEarlyError
+            text, begin, end = pieces[k]
+            if quoted[id(text)]:
+                unquoted[k] = unquote(text.array, begin, end, np.array(list(LABEL_PREFIX), np.uint8))
+            words, tokens, starts = _encode(text.array, begin, end, offsets[id(text)], words)
+            made[k] = Part(text.file, tokens, starts, _NO_NUMBERS), thread
             _forget(text, begin, end)
-    return Corpus(parts, counts, total, unquoted)
+        return words
+
+    with ThreadPoolExecutor(threads) as pool:
+        tables = list(pool.map(work, range(threads)))
+    counts, numbers = WordCounts.merged(tables)
+    parts = [replace(part, numbers=numbers[thread]) for part, thread in filter(None, made)]
+    return Corpus(parts, counts, total, sum(unquoted))
 
 
 def _forget(text: Text, begin: int, end: int) -> None:
@@ -222,33 +241,39 @@ def _pieces(text: Text, step: int) -> Iterator[tuple[int, int]]:
         begin = end
 
 
-def _encode(array: NDArray[np.uint8], begin: int, end: int) -> tuple[Words, int, NDArray[np.int32], NDArray[np.int64]]:
-    """(words, how many, tokens, starts) of a piece. Arrays grow as they fill, for what a byte yields is not known."""
-    words = Words.empty(1 << (16 if end - begin > SMALL_PART else 13))
-    tokens = np.empty((end - begin) // 4 + 4 * BLOCK, np.int32)
+def _encode(
+    array: NDArray[np.uint8], begin: int, end: int, offset: int, words: Words
+) -> tuple[Words, NDArray[np.int32], NDArray[np.int64]]:
+    """(words, tokens, starts) of a piece. Arrays grow as they fill, for what a byte yields is not known.
+
+    offset: position of array[0] in the whole text. words: those before; the table may have grown.
+    """
+    tokens = fresh((end - begin) // 4 + 4 * BLOCK, np.int32)
     starts = np.empty((end - begin) // 64 + 4 * BLOCK, np.int64)
     starts[0] = 0
-    state = np.array([begin, begin, 0, 0, 0], np.int64)
+    state = np.array([begin, 0, 0, -1, 0, 0], np.int64)
     scratch = Scratch.empty()
     while True:
-        scan(array, end, words, tokens, starts, scratch, state)
-        if state[0] >= end:
+        scan(array, end, offset, words, tokens, starts, scratch, state)
+        if state[POSITION] >= end:
             break
-        _, _, token, line, word = state.tolist()
-        if word + 2 * BLOCK > words.counts.size:
+        token, line = int(state[TOKENS]), int(state[LINES])
+        if words.size + 2 * BLOCK > words.lengths.size:
             words = words.wider()
+        if int(words.state[NEEDED]) > words.home.size:
+            words = words.with_home(max(int(words.state[NEEDED]), 2 * words.home.size))
         if token + 2 * BLOCK > tokens.size:
             tokens = _longer(tokens)
         if line + 2 * BLOCK > starts.size:
             starts = _longer(starts)
-    _, _, token, line, word = state.tolist()
+    token, line = int(state[TOKENS]), int(state[LINES])
     if token > starts[line]:  # the last line has no newline
         line += 1
         starts[line] = token
-    return words, word, tokens[:token], starts[: line + 1]
+    return words, tokens[:token], starts[: line + 1]
 
 
 def _longer(array: NDArray[Any]) -> NDArray[Any]:
-    longer = np.empty(array.size * 3 // 2, array.dtype)
+    longer = fresh(array.size * 3 // 2, array.dtype)
     longer[: array.size] = array
     return longer
