@@ -77,7 +77,7 @@ def test_phrases_are_those_of_the_slow_truth(
 ) -> None:
     read = encoded("\n".join(" ".join(line) for line in lines).encode())
     given = parameters(phrases=passes, phrase_threshold=threshold, phrase_discount=discount)
-    phrases.join(read, given, Listener(), Event())
+    read = phrases.join(read, given, Listener(), Event())
     expected = lines
     for _ in range(passes):
         expected = joined(expected, threshold, discount)
@@ -100,7 +100,7 @@ def test_many_words_in_many_parts_are_those_of_the_slow_truth(monkeypatch: pytes
     read = encoded("\n".join(" ".join(line) for line in lines).encode())
     assert len(read.parts) > 10
     listener = Listener()
-    phrases.join(read, parameters(phrases=2, phrase_threshold=20, phrase_discount=2), listener, Event())
+    read = phrases.join(read, parameters(phrases=2, phrase_threshold=20, phrase_discount=2), listener, Event())
     expected = joined(joined(lines, 20, 2), 10, 2)
     assert lines_of(read) == expected
     assert expected != lines

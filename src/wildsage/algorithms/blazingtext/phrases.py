@@ -8,6 +8,7 @@ of Words and Phrases and their Compositionality", arXiv 1310.4546, section 4; tm
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +16,8 @@ import numpy as np
 from wildsage.algorithms.blazingtext.corpus import Part
 from wildsage.algorithms.blazingtext.features import check
 from wildsage.algorithms.blazingtext.kernels.phrases import count_pairs, enter_keys, join_pairs, sketch_pairs
-from wildsage.algorithms.blazingtext.kernels.text import Words
 from wildsage.algorithms.blazingtext.ngrams import EOS
-from wildsage.algorithms.blazingtext.vocabulary import MINIMUM
+from wildsage.algorithms.blazingtext.vocabulary import WordCounts
 from wildsage.contract.errors import ClientError
 
 if TYPE_CHECKING:
@@ -35,40 +35,64 @@ SMALLEST_TABLE = 1 << 16
 LARGEST_SKETCH = 1 << 30
 
 
-def join(corpus: Corpus, parameters: BlazingTextHyperparameters, report: Reporter, stop: Event) -> None:
-    """Join the phrases of a corpus in place, in as many passes as `phrases` says.
+class PhraseCounts(WordCounts):
+    """The words of a text, and phrases numbered behind them."""
+
+    def __init__(self, words: WordCounts, phrases: list[bytes], counts: NDArray[np.int64]) -> None:
+        self.words, self.phrases, self.counts = words, phrases, counts
+
+    def __len__(self) -> int:
+        return len(self.words) + len(self.phrases)
+
+    def names(self, numbers: NDArray[np.int64]) -> list[bytes]:
+        words = len(self.words)
+        plain = iter(self.words.names(numbers[numbers < words]))
+        return [next(plain) if number < words else self.phrases[number - words] for number in numbers.tolist()]
+
+
+def join(corpus: Corpus, parameters: BlazingTextHyperparameters, report: Reporter, stop: Event) -> Corpus:
+    """The corpus with its phrases joined, in as many passes as `phrases` says; the parts of the one given are used up.
 
     Memory, besides the corpus: up to 8 bytes a token, 32 a pair that may be a phrase.
     Raises StoppedEarlyError once `stop` is set.
     """
-    threshold = parameters.phrase_threshold
-    end_of_line = np.flatnonzero([name == EOS for name in corpus.counts.names(np.arange(len(corpus.counts)))])
+    threshold, counts = parameters.phrase_threshold, PhraseCounts(corpus.counts, [], corpus.counts.counts)
+    names = corpus.counts.names(np.arange(len(corpus.counts)))
+    end_of_line = np.flatnonzero([name == EOS for name in names])
+    known = {name: number for number, name in enumerate(names) if JOINT in name}
+    del names
     for number in range(parameters.phrases):
-        counts = corpus.counts.counts.astype(np.float64)
-        counts[end_of_line] = np.inf  # it joins nothing
-        keys = _find(corpus, counts, threshold, parameters.phrase_discount, stop)
-        before = corpus.tokens
-        most = _join(corpus, keys, stop)
+        keys = _find(corpus.parts, counts.counts, end_of_line, threshold, parameters.phrase_discount, stop)
+        before = int(counts.counts.sum())
+        counts, most = _join(corpus.parts, counts, keys, known, stop)
         report.say(
             f"phrases, pass {number + 1} of {parameters.phrases} (score above {threshold:g}): {keys.size:,} pairs, "
-            f"joined {before - corpus.tokens:,} times{', such as ' + ', '.join(most) if most else ''}"
+            f"joined {before - int(counts.counts.sum()):,} times{', such as ' + ', '.join(most) if most else ''}"
         )
         threshold /= 2
+    return replace(corpus, counts=counts)
 
 
 def _find(
-    corpus: Corpus, counts: NDArray[np.float64], threshold: float, discount: int, stop: Event
+    parts: list[Part],
+    word_counts: NDArray[np.int64],
+    end_of_line: NDArray[np.int64],
+    threshold: float,
+    discount: int,
+    stop: Event,
 ) -> NDArray[np.uint64]:
-    """The keys of all phrases, ascending. counts: as kernels/phrases.py wants them."""
+    """The keys of all phrases, ascending."""
+    counts = word_counts.astype(np.float64)
+    counts[end_of_line] = np.inf  # it joins nothing
     total = counts[np.isfinite(counts)].sum()
     scale = threshold / max(1.0, total)
-    room = sum(part.tokens.size for part in corpus.parts)
+    room = sum(part.tokens.size for part in parts)
     sketch = np.zeros(min(LARGEST_SKETCH, 1 << max(10, room.bit_length())), np.uint32)
-    for part in corpus.parts:
+    for part in parts:
         check(stop)
         sketch_pairs(part.tokens, part.numbers, counts, scale, float(discount), sketch)
     keys, tallies, size = np.zeros(SMALLEST_TABLE, np.uint64), np.zeros(SMALLEST_TABLE, np.int64), np.zeros(1, np.int64)
-    for part in corpus.parts:
+    for part in parts:
         at = 0
         while at < part.tokens.size - 1:
             check(stop)
@@ -92,35 +116,33 @@ def _words_of(keys: NDArray[np.uint64], words: int) -> tuple[NDArray[np.int64], 
     return first, second
 
 
-def _join(corpus: Corpus, keys: NDArray[np.uint64], stop: Event) -> list[str]:
-    """Join these pairs wherever they are. Returns the names of the most frequent ones."""
-    words = len(corpus.counts)
-    first, second = (corpus.counts.names(numbers) for numbers in _words_of(keys, words))
+def _join(
+    parts: list[Part], counts: PhraseCounts, keys: NDArray[np.uint64], known: dict[bytes, int], stop: Event
+) -> tuple[PhraseCounts, list[str]]:
+    """Join these pairs wherever they are, in place. Returns the new counts, and the names of the most frequent ones.
+
+    known: numbers of the words that may be a phrase; phrases are added.
+    """
+    words = len(counts)
+    first, second = (counts.names(numbers) for numbers in _words_of(keys, words))
     names = [JOINT.join(pair) for pair in zip(first, second, strict=True)]
-    values = _enter(corpus, names)
-    if len(corpus.counts) > 2**31 - 1:
-        raise ClientError("the text has more than 2,147,483,647 words and phrases: raise phrase_threshold")
+    new = [name for name in dict.fromkeys(names) if name not in known]
+    known.update((name, words + place) for place, name in enumerate(new))
+    size = words + len(new)
+    if size > np.iinfo(np.int32).max:
+        raise ClientError(f"the text has {size:,} words and phrases, too many to number: raise phrase_threshold")
+    values = np.array([known[name] for name in names], np.int64)
     table = np.zeros(1 << max(4, (2 * keys.size).bit_length()), np.uint64)
     numbers_of = np.zeros(table.size, np.int64)
     enter_keys(keys, values, table, numbers_of)
-    counts = np.zeros(len(corpus.counts), np.int64)
-    same = np.arange(len(corpus.counts), dtype=np.int32)
-    for number, part in enumerate(corpus.parts):
+    seen, same = np.zeros(size, np.int64), np.arange(size, dtype=np.int32)
+    for number, part in enumerate(parts):
         check(stop)
         tokens, starts = np.empty(part.tokens.size, np.int32), np.zeros(part.starts.size, np.int64)
-        size = join_pairs(part.tokens, part.starts, part.numbers, words, table, numbers_of, tokens, starts)
-        tokens = tokens[:size].copy()
-        counts += np.bincount(tokens, minlength=counts.size)
-        corpus.parts[number] = Part(part.file, tokens, starts, same)
-    corpus.counts.counts[:] = counts
-    most = np.argsort(-counts[values], kind="stable")[:NAMED].tolist()
-    return [names[k].decode("utf-8", "replace") for k in most]
-
-
-def _enter(corpus: Corpus, names: list[bytes]) -> NDArray[np.int32]:
-    """Add words to a corpus's, with no count; returns their numbers. One that the text has already is that word."""
-    lengths = np.array([len(name) for name in names], np.int64)
-    text = np.frombuffer(b"".join(names) + bytes(MINIMUM), np.uint8)
-    empty = Words.empty(2)
-    words = Words(empty.table, np.cumsum(lengths) - lengths, lengths.astype(np.int32), np.zeros(len(names), np.int64))
-    return corpus.counts.add(text, words, len(names))
+        length = join_pairs(part.tokens, part.starts, part.numbers, words, table, numbers_of, tokens, starts)
+        tokens = tokens[:length].copy()
+        seen += np.bincount(tokens, minlength=size)
+        parts[number] = Part(part.file, tokens, starts, same)
+    most = np.argsort(-seen[values], kind="stable")[:NAMED].tolist()
+    joined = PhraseCounts(counts.words, counts.phrases + new, seen)
+    return joined, [names[k].decode("utf-8", "replace") for k in most]

@@ -516,7 +516,7 @@ def _train(
         del loaded
         words_read = corpus.tokens
         if parameters.phrases:
-            phrases.join(corpus, parameters, report, stop)
+            corpus = phrases.join(corpus, parameters, report, stop)
         vocabulary, kinds = read_vocabulary(corpus, parameters, earlier)
         _check_vocabulary(vocabulary, parameters)
         words = int(vocabulary.word_counts.sum())
