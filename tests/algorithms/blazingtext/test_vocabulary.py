@@ -21,7 +21,7 @@ def counted(data: bytes) -> WordCounts:
     return corpus.encode([corpus.Text.of(Path("a"), data)], 1, Event()).counts
 
 
-WORDS = st.sampled_from([b"a", b"b", b"ccc", b"a-long-long-word", b"__label__x", b"__label__y", b"\n", b"\xff"])
+WORDS = st.sampled_from([b"a", b"b", b"ccc", b"a-long-long-word", b"__label__x", b"__label__y", b"\n", "ÿ".encode()])
 
 
 @given(st.lists(WORDS, max_size=80), st.integers(0, 4))

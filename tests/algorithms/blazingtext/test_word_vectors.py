@@ -327,7 +327,7 @@ def test_a_rate_that_is_too_high_is_named(tmp_path: Path) -> None:
 def test_rows_that_do_not_fit_are_refused_before_they_are_made(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    context = replace(job(tmp_path, {"train": sentences(50)}, **SMALL), memory_bytes=1000)
+    context = replace(job(tmp_path, {"train": sentences(50)}, **SMALL), memory_bytes=8000)
     with pytest.raises(ClientError, match="lower vector_dim"):
         word_vectors.train(context)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wildsage.algorithms.blazingtext import corpus as texts
-from wildsage.algorithms.blazingtext import evaluation, folds, pretrained
+from wildsage.algorithms.blazingtext import evaluation, folds, pretrained, text_files
 from wildsage.algorithms.blazingtext.corpus import StoppedEarlyError
 from wildsage.algorithms.blazingtext.epochs import Position, Training
 from wildsage.algorithms.blazingtext.evaluation import Evaluation
@@ -27,7 +27,7 @@ from wildsage.algorithms.blazingtext.memory import check_rows
 from wildsage.algorithms.blazingtext.training import Checkpoint, Clock
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
 from wildsage.algorithms.vector import HALVES
-from wildsage.contract.errors import ClientError, DataError
+from wildsage.contract.errors import ClientError
 from wildsage.contract.files import write_json
 
 if TYPE_CHECKING:
@@ -217,8 +217,8 @@ def _read(
     context: TrainingContext[BlazingTextHyperparameters], earlier: EarlierRows | None, pool: ThreadPoolExecutor
 ) -> Material:
     parameters, stop, threads = context.hyperparameters, context.stop, max(1, context.threads)
-    loaded = texts.read(context.channels["train"])
-    corpus = texts.encode(loaded, threads, stop)
+    loaded = text_files.read(context.channels["train"])
+    corpus = texts.encode(loaded, threads, stop, memory_bytes=context.memory_bytes)
     vocabulary, kinds = Vocabulary.build(corpus.counts, parameters.min_count)
     _check_vocabulary(vocabulary, loaded, parameters)
     if earlier is not None:
@@ -435,18 +435,10 @@ def _has_stalled(position: Position, parameters: BlazingTextHyperparameters) -> 
     )
 
 
-def _check_vocabulary(vocabulary: Vocabulary, loaded: list[texts.Text], parameters: BlazingTextHyperparameters) -> None:
+def _check_vocabulary(
+    vocabulary: Vocabulary, loaded: list[text_files.Text], parameters: BlazingTextHyperparameters
+) -> None:
     """Raise for text that no classifier can be learnt from."""
-    for label in vocabulary.labels:
-        try:
-            label.decode()
-        except UnicodeDecodeError as error:
-            for text in loaded:
-                place = text.buffer.find(label, 0, text.size)
-                if place >= 0:
-                    line = bytes(memoryview(text.buffer)[:place]).count(b"\n") + 1
-                    raise DataError(f"label {label!r} is not UTF-8", file=text.file, line=line) from error
-            raise DataError(f"label {label!r} is not UTF-8") from error
     prefix = "__label__"
     if not vocabulary.labels:
         raise ClientError(
@@ -497,7 +489,8 @@ def _read_held_out(
     shape: tuple[int, int, int],
     pool: ThreadPoolExecutor,
 ) -> Features:
-    corpus = texts.encode(texts.read(context.channels[name]), max(1, context.threads), context.stop)
+    loaded = text_files.read(context.channels[name])
+    corpus = texts.encode(loaded, max(1, context.threads), context.stop, memory_bytes=context.memory_bytes)
     kinds = vocabulary.kinds(corpus.counts)
     unknown = int(np.count_nonzero(kinds == UNKNOWN_LABEL))
     made = expand(corpus, kinds, shape, pool, context.stop)

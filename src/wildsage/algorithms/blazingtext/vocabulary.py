@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,27 @@ class WordCounts:
         prefix = np.array(list(LABEL_PREFIX), np.uint8)
         hash_words(words.home, words.begins[:size], words.lengths[:size], prefix, hashes, is_label)
         return hashes, is_label
+
+    def first_not_utf8(self) -> int | None:
+        """The first word that is not UTF-8, if there is one."""
+        words = self._words
+        home = words.home[: int(words.state[USED])]
+        if not home.size or home.max() < 0x80:
+            return None
+        begins = words.begins[: len(self)][words.lengths[: len(self)] > 0]
+        try:
+            codecs.decode(home.data, "utf-8")
+            # Words that are not whole might make some together; but then one of them begins within a character.
+            if not ((home[begins] & 0xC0) == 0x80).any():
+                return None
+        except UnicodeDecodeError:
+            pass
+        for number, name in enumerate(self.names(np.arange(len(self)))):
+            try:
+                name.decode()
+            except UnicodeDecodeError:
+                return number
+        return None
 
     def names(self, numbers: NDArray[np.int64]) -> list[bytes]:
         """The bytes of the words with these numbers."""

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wildsage.algorithms.blazingtext import corpus as texts
-from wildsage.algorithms.blazingtext import phrases
+from wildsage.algorithms.blazingtext import phrases, text_files
 from wildsage.algorithms.blazingtext.corpus import StoppedEarlyError
 from wildsage.algorithms.blazingtext.fasttext_file import dense
 from wildsage.algorithms.blazingtext.features import check, run_all
@@ -511,9 +511,10 @@ def _train(
     parameters, report, stop = context.hyperparameters, context.report, context.stop
     clock = Clock()
     with clock.phase("read"):
-        loaded = texts.read(context.channels["train"], labelled=False)
-        corpus = texts.encode(loaded, max(1, context.threads), stop, labelled=False)
-        del loaded
+        loaded = text_files.read(context.channels["train"], labelled=False)
+        corpus = texts.encode(
+            loaded, max(1, context.threads), stop, labelled=False, memory_bytes=context.memory_bytes
+        )  # fmt: skip
         words_read = corpus.tokens
         if parameters.phrases:
             corpus = phrases.join(corpus, parameters, report, stop)
