@@ -122,10 +122,13 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         )
 
     def _train_words(self, context: TrainingContext[BlazingTextHyperparameters]) -> WordVectors:
-        from wildsage.algorithms.blazingtext import word_vectors
+        from wildsage.algorithms.blazingtext import similarity, word_vectors
 
         _tell_compilation(context)
         parameters = context.hyperparameters
+        if parameters.evaluation and similarity.CHANNEL in context.channels:
+            for path in context.channels[similarity.CHANNEL].files():  # what is wrong with them is told beforehand
+                similarity.read_pairs(path)
         with ExitStack() as stack:
             earlier = None
             if "model" in context.channels:

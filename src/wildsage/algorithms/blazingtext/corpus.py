@@ -31,7 +31,7 @@ from wildsage.algorithms.blazingtext.memory import fresh
 from wildsage.algorithms.blazingtext.ngrams import LABEL_PREFIX
 from wildsage.algorithms.blazingtext.text_files import Piece, Text, check_bytes, from_manifest
 from wildsage.algorithms.blazingtext.vocabulary import WordCounts
-from wildsage.contract.errors import ClientError, DataError
+from wildsage.contract.errors import AlgorithmError, ClientError, DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,7 +104,10 @@ def encode(
                     piece = from_manifest(text, piece)
                 if labelled and piece.buffer.find(b'"', 0, piece.size) >= 0:
                     unquoted = unquote(piece.array, 0, piece.size, np.array(list(LABEL_PREFIX), np.uint8))
-                words, tokens, starts = _encode(piece.array, 0, piece.size, k << 40, words)
+                try:
+                    words, tokens, starts = _encode(piece.array, 0, piece.size, k << 40, words)
+                except MemoryError as error:
+                    raise _too_much(text, int(taken[0]), int(taken[2]), None) from error
                 made[k] = Part(text.file, tokens, starts, _NO_NUMBERS), thread
                 # Words count twice: those of all threads are merged, and become names.
                 memory = tokens.nbytes + starts.nbytes + 2 * (_bytes(words) - before)
@@ -130,27 +133,33 @@ def _bytes(words: Words) -> int:
     return sum(array.nbytes for array in words)
 
 
-def _too_much(text: Text, size: int, needed: int, available: int) -> ClientError:
+def _too_much(text: Text, size: int, needed: int, available: int | None) -> ClientError:
+    there = "no more" if available is None else f"{available / 1e9:.1f} GB"
     return ClientError(
         f"{text.file}: after {size / 1e9:.1f} GB of text, its words and their numbers take {needed / 1e9:.1f} GB of "
-        f"memory, and {available / 1e9:.1f} GB is available: give less text, or text with fewer distinct words"
+        f"memory, and {there} is available: give less text, or text with fewer distinct words"
     )
+
+
+def place_of(corpus: Corpus, number: int) -> tuple[Path, int]:
+    """The file and line, from 1, where a word that the corpus has is first."""
+    lines_before: dict[Path, int] = {}
+    for part in corpus.parts:
+        found = np.flatnonzero(part.numbers[part.tokens] == number)
+        before = lines_before.get(part.file, 0)
+        if found.size:
+            return part.file, before + int(np.searchsorted(part.starts, found[0], side="right"))
+        lines_before[part.file] = before + part.starts.size - 1
+    raise AlgorithmError(f"word {number} is in no part of the text")
 
 
 def _check_words(corpus: Corpus) -> None:
     """Raise DataError for the first word that is not UTF-8: no file or answer could hold it as it is."""
     bad = corpus.counts.first_not_utf8()
-    if bad is None:
-        return
-    lines_before: dict[Path, int] = {}
-    for part in corpus.parts:
-        found = np.flatnonzero(part.numbers[part.tokens] == bad)
-        before = lines_before.get(part.file, 0)
-        if found.size:
-            line = before + int(np.searchsorted(part.starts, found[0], side="right"))
-            word = corpus.counts.names(np.array([bad]))[0]
-            raise DataError(f"{word[:80]!r} is not UTF-8: save the text as UTF-8", file=part.file, line=line)
-        lines_before[part.file] = before + part.starts.size - 1
+    if bad is not None:
+        file, line = place_of(corpus, bad)
+        word = corpus.counts.names(np.array([bad]))[0]
+        raise DataError(f"{word[:80]!r} is not UTF-8: save the text as UTF-8", file=file, line=line)
 
 
 def _encode(

@@ -30,7 +30,10 @@ def fresh(count: int, dtype: Any) -> NDArray[Any]:
     size = count * np.dtype(dtype).itemsize
     if size < HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.zeros(count, dtype)
-    buffer = mmap.mmap(-1, size + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        buffer = mmap.mmap(-1, size + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"no room for an array of {size / 1e9:.1f} GB") from error
     array = np.frombuffer(buffer, np.uint8)
     start = -array.ctypes.data % HUGE_PAGE
     # Whole pages only: the last one, if only begun, would be memory that nothing uses.
@@ -58,6 +61,20 @@ def memory_advice(parameters: BlazingTextHyperparameters) -> str:
         f"lower vector_dim (now {parameters.vector_dim}), word_ngrams (now {parameters.word_ngrams}) or buckets "
         f"(now {parameters.buckets:,}), raise min_count (now {parameters.min_count}), or give less text"
     )
+
+
+def check_features(parameters: BlazingTextHyperparameters, tokens: int, available: int | None) -> None:
+    """Refuse a text whose features cannot fit, before they are made. available: bytes, None if not known.
+
+    Raises ClientError with advice.
+    """
+    needed = (4 + 8 * parameters.word_ngrams) * tokens
+    if available is not None and needed > available:
+        raise ClientError(
+            f"the text has {tokens:,} words, whose features need {needed / 1e9:.1f} GB of memory, and "
+            f"{available / 1e9:.1f} GB is available: lower word_ngrams (now {parameters.word_ngrams}), or give less "
+            "text"
+        )
 
 
 def check_rows(parameters: BlazingTextHyperparameters, rows: int, available: int | None) -> None:

@@ -22,17 +22,18 @@ from wildsage.algorithms.blazingtext.epochs import Position, Training
 from wildsage.algorithms.blazingtext.evaluation import Evaluation
 from wildsage.algorithms.blazingtext.fasttext_file import TableRows, dense
 from wildsage.algorithms.blazingtext.features import check, choose, compact, expand, look_up, number
-from wildsage.algorithms.blazingtext.kernels.features import UNKNOWN_LABEL, UNSEEN
-from wildsage.algorithms.blazingtext.memory import check_rows
+from wildsage.algorithms.blazingtext.kernels.features import LABEL, UNKNOWN_LABEL, UNSEEN
+from wildsage.algorithms.blazingtext.memory import check_features, check_rows
 from wildsage.algorithms.blazingtext.training import Checkpoint, Clock
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
 from wildsage.algorithms.vector import HALVES
-from wildsage.contract.errors import ClientError
+from wildsage.contract.errors import ClientError, DataError
 from wildsage.contract.files import write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from wildsage.algorithms.blazingtext.corpus import Corpus
     from wildsage.algorithms.blazingtext.fasttext_file import FastTextFile
     from wildsage.algorithms.blazingtext.features import Features
     from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
@@ -219,6 +220,7 @@ def _read(
     parameters, stop, threads = context.hyperparameters, context.stop, max(1, context.threads)
     loaded = text_files.read(context.channels["train"])
     corpus = texts.encode(loaded, threads, stop, memory_bytes=context.memory_bytes)
+    check_features(parameters, corpus.tokens, context.memory_bytes)
     vocabulary, kinds = Vocabulary.build(corpus.counts, parameters.min_count)
     _check_vocabulary(vocabulary, loaded, parameters)
     if earlier is not None:
@@ -492,11 +494,40 @@ def _read_held_out(
     loaded = text_files.read(context.channels[name])
     corpus = texts.encode(loaded, max(1, context.threads), context.stop, memory_bytes=context.memory_bytes)
     kinds = vocabulary.kinds(corpus.counts)
-    unknown = int(np.count_nonzero(kinds == UNKNOWN_LABEL))
+    _check_labels(name, corpus, kinds, vocabulary, context.report)
     made = expand(corpus, kinds, shape, pool, context.stop)
     _tell_lines(name, made, context.report)
-    if unknown:
-        context.report.say(f"channel {name}: {unknown} labels are not in channel train, so their lines count as wrong")
     if not made.lines:
-        raise ClientError(f"no line of channel {name} has both a label and a word that channel train has")
+        file, line = made.first_unlabelled or (loaded[0].file, 1)
+        raise DataError(
+            f"no line of channel {name} has both a label and a word that channel train has", file=file, line=line
+        )
     return made
+
+
+def _check_labels(
+    channel: str, corpus: Corpus, kinds: NDArray[np.int32], vocabulary: Vocabulary, report: Reporter
+) -> None:  # fmt: skip
+    """Tell which labels the channel, or channel train, lacks. Raises DataError if they have none in common."""
+    unknown = np.flatnonzero(kinds == UNKNOWN_LABEL)
+    seen = set((LABEL - kinds[(kinds <= LABEL) & (kinds != UNKNOWN_LABEL)]).tolist())
+    if unknown.size:
+        file, line = texts.place_of(corpus, int(unknown[0]))
+        name = corpus.counts.names(unknown[:1])[0].decode()
+        if not seen:
+            raise DataError(
+                f"label {name} is on no line of channel train, and neither is any other label of channel {channel}",
+                file=file,
+                line=line,
+            )
+        report.say(
+            f"channel {channel}: {unknown.size} labels are not in channel train, so their lines count as wrong; the "
+            f"first is {name}, in {file.name}, line {line}"
+        )
+    lacking = [label for number, label in enumerate(vocabulary.labels) if number not in seen]
+    if seen and lacking:
+        named = ", ".join(label.decode() for label in lacking[:3]) + (", …" if len(lacking) > 3 else "")
+        report.say(
+            f"channel {channel}: {len(lacking)} of {len(vocabulary.labels)} labels of channel train are on no line of "
+            f"it ({named}), so its accuracy says nothing of them"
+        )

@@ -539,7 +539,7 @@ def _train(
                 f"character n-grams: {int(subwords.sizes.sum()) - len(vocabulary.words):,}, in {subwords.ids.size:,} "
                 f"buckets; rows of words that have the same ones are shared: {subwords.rows:,}"
             )
-        _check_memory(context, len(vocabulary.words), subwords.ids.size, threads)
+        _check_memory(context, stream.size, len(vocabulary.words), subwords.ids.size, threads)
         training = Training(parameters, vocabulary, stream, subwords, threads, pool, stop, report)
         training.initialise()
         marks = [zlib.adler32(stream.data), zlib.adler32(vocabulary.word_counts.data), subwords.ids.size]
@@ -622,11 +622,14 @@ def advice(parameters: BlazingTextHyperparameters) -> str:
     )
 
 
-def _check_memory(context: TrainingContext[BlazingTextHyperparameters], words: int, buckets: int, threads: int) -> None:
-    """Refuse what cannot fit, now that the vocabulary is known, before it is allocated."""
-    need = table_bytes(context.hyperparameters, words, buckets, threads)
+def _check_memory(
+    context: TrainingContext[BlazingTextHyperparameters], tokens: int, words: int, buckets: int, threads: int
+) -> None:  # fmt: skip
+    """Refuse what cannot fit, now that the text is known, before it is allocated."""
+    need = 4 * tokens + table_bytes(context.hyperparameters, words, buckets, threads)
     if context.memory_bytes is not None and need > context.memory_bytes:
         raise ClientError(
-            f"the vectors of {words:,} words and {buckets:,} n-grams' buckets need {need / 2**30:.1f} GiB of memory "
-            f"and {context.memory_bytes / 2**30:.1f} GiB are available: {advice(context.hyperparameters)}"
+            f"{tokens:,} words of text, and the vectors of {words:,} words and {buckets:,} n-grams' buckets, need "
+            f"{need / 1e9:.1f} GB of memory and {context.memory_bytes / 1e9:.1f} GB is available: "
+            f"{advice(context.hyperparameters)}"
         )
