@@ -359,6 +359,12 @@ def test_any_bytes_train_or_are_a_users_error(pieces: list[bytes], mode: str, su
         assert (rows.vocabulary.word_counts > 0).all()
 
 
+def test_text_whose_words_are_all_left_out_is_told(tmp_path: Path) -> None:
+    listener = Listener()
+    train(tmp_path, "one two\nthree four\n" * 9, listener, epochs=1, sampling_threshold=1e-12)
+    assert any("epoch 1 trained hardly any word: sampling_threshold = 1e-12" in line for line in listener.lines)
+
+
 def test_one_long_line_is_learnt_from(tmp_path: Path) -> None:
     listener = Listener()
     rows = train(tmp_path, sentences(600).replace("\n", " "), listener, epochs=1)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SAMPLE = 1 << 18  # bytes of each file that an estimate looks at
 COUNTED_ORDER = 4  # the longest n-grams that an estimate counts
 GZIP_RATIO = 4  # text gains about three times
-COMPILE_SECONDS = 10
+COMPILE_SECONDS, KERNELS = 10, "wildsage.algorithms.blazingtext.kernels"
 WARM_LINES = 300
 BASE_BYTES = 200 << 20  # Python, NumPy, Numba with LLVM, and the kernels
 
@@ -225,7 +225,13 @@ class _Silence:
 def _tell_compilation(context: TrainingContext[BlazingTextHyperparameters]) -> None:
     from wildsage.algorithms.kernel import missing
 
-    if missing("wildsage.algorithms.blazingtext.kernels"):
+    # Others may be lacking for good: those of models, of other losses.
+    parameters, trained = context.hyperparameters, "word_vectors.train_stream"
+    if parameters.mode == "supervised":
+        trained = "supervised.train_lines"
+    elif parameters.weighs_positions:
+        trained = "positions.train_stream_by_position"
+    if {f"{KERNELS}.{name}" for name in ("text.scan", trained)} & set(missing(KERNELS)):
         context.report.say(f"compiling kernels, once for this machine: about {COMPILE_SECONDS} s")
 
 
