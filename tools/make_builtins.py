@@ -95,6 +95,50 @@ BEYOND_CONTRACT: dict[str, list[dict[str, Any]]] = {
             "meaning": "each context takes its share of the gradient (corrected CBOW), not all of it as in word2vec",
             "beyond_contract": True,
         },
+        {
+            "name": "position_weights",
+            "type": "bool",
+            "required": False,
+            "default": False,
+            "applies_to": ["cbow"],
+            "meaning": "learn a row of weights for each place of the window, which context vectors are multiplied by",
+            "beyond_contract": True,
+        },
+        {
+            "name": "phrases",
+            "type": "int",
+            "required": False,
+            "default": 0,
+            "minimum": 0,
+            "maximum": 20,
+            "applies_to": ["batch_skipgram", "skipgram", "cbow"],
+            "meaning": "passes over the text that each join pairs of words that keep company (new_york), before words "
+            "are learnt; 0 for none",
+            "beyond_contract": True,
+        },
+        {
+            "name": "phrase_threshold",
+            "type": "float",
+            "required": False,
+            "default": 200,
+            "minimum": 0,
+            "minimum_inclusive": False,
+            "applies_to": ["batch_skipgram", "skipgram", "cbow"],
+            "meaning": "score above which a pair is joined, in the first pass of phrases; each later one has half of "
+            "the last one's",
+            "beyond_contract": True,
+        },
+        {
+            "name": "phrase_discount",
+            "type": "int",
+            "required": False,
+            "default": 5,
+            "minimum": 0,
+            "applies_to": ["batch_skipgram", "skipgram", "cbow"],
+            "meaning": "taken from a pair's count before it is scored, so that pairs of rare words do not become "
+            "phrases",
+            "beyond_contract": True,
+        },
     ]
 }
 

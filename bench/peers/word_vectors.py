@@ -120,7 +120,7 @@ def count_ours(text: Path, settings: dict[str, Any], times: dict[str, float]) ->
     """Vocabulary and encoding."""
     from threading import Event
 
-    from wildsage.algorithms.blazingtext import corpus
+    from wildsage.algorithms.blazingtext import corpus, text_files
     from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
     from wildsage.contract.channels import Channel
 
@@ -128,7 +128,7 @@ def count_ours(text: Path, settings: dict[str, Any], times: dict[str, float]) ->
         (Path(folder) / "text").symlink_to(text.resolve())
         for name in ("warm", "count"):
             with clock(times, name):
-                found = corpus.encode(corpus.read(Channel("train", Path(folder))), settings["threads"], Event())
+                found = corpus.encode(text_files.read(Channel("train", Path(folder))), settings["threads"], Event())
                 vocabulary, _ = Vocabulary.build(found.counts, 5)
     return len(vocabulary.words)
 

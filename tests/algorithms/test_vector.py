@@ -22,6 +22,8 @@ from wildsage.algorithms.vector import (
     least,
     load,
     load8,
+    newlines,
+    ones,
     prefetch,
     splat,
     store,
@@ -86,6 +88,16 @@ def find_blanks(text, at):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def find_newlines(text, at):  # type: ignore[no-untyped-def]
+    return newlines(text, at)
+
+
+@kernel
+def count_ones(number):  # type: ignore[no-untyped-def]
+    return ones(number)
+
+
+@kernel
 def lowest(number):  # type: ignore[no-untyped-def]
     return trailing_zeros(number)
 
@@ -134,6 +146,9 @@ def test_bytes_are_read_as_they_lie(data: bytes, at: int) -> None:
     assert int(first_eight(text, at)) == int.from_bytes(data[at : at + 8], "little")
     expected = sum(1 << k for k, byte in enumerate(data) if byte in b" \t\n\v\f\r\0")
     assert int(find_blanks(text, 0)) == expected
+    found = find_newlines(text, 0)
+    assert int(found) == sum(1 << k for k, byte in enumerate(data) if byte == 10)
+    assert count_ones(np.uint64(found)) == data.count(b"\n")
 
 
 @pytest.mark.parametrize("place", [0, 1, 31, 32, 63])

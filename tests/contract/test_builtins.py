@@ -158,6 +158,10 @@ def test_blazingtext() -> None:
         "deterministic",
         "k_fold",
         "cbow_mean_gradient",
+        "position_weights",
+        "phrases",
+        "phrase_threshold",
+        "phrase_discount",
     ]
     accuracy = facts.metric("validation:accuracy")
     assert accuracy is not None

@@ -72,6 +72,41 @@ def cbow(
     return loss
 
 
+def cbow_by_position(
+    inputs: NDArray[np.float64],
+    outputs: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    steps: list[Step],
+    places: list[list[int]],
+    rate: float,
+    sizes: NDArray[np.float64],
+    whole_gradient: bool = True,
+) -> float:
+    """CBOW with a row of `weights` for each place of a window. places: of each step's contexts, as one set."""
+    loss = 0.0
+    for step, of_contexts in zip(steps, places, strict=True):
+        for contexts, groups in zip(step.contexts, step.targets, strict=True):
+            parts = sizes[contexts] / sizes[contexts].sum()
+            hidden = parts @ (inputs[contexts] * weights[of_contexts])
+            gradient = np.zeros_like(hidden)
+            for group in groups:
+                rows = [row for row, _ in group]
+                labels = np.array([label for _, label in group])
+                found = sigmoid(outputs[rows] @ hidden)
+                loss -= np.log(np.where(labels == 1, found, 1 - found)).sum()
+                errors = rate * (labels - found)
+                for k, row in enumerate(rows):
+                    gradient += errors[k] * outputs[row]
+                    outputs[row] += errors[k] * hidden
+            if not whole_gradient:
+                gradient /= len(contexts)
+            for context, place in zip(contexts, of_contexts, strict=True):
+                row = inputs[context].copy()
+                inputs[context] += gradient * weights[place]
+                weights[place] += gradient * row
+    return loss
+
+
 def tree_paths(counts: list[int]) -> list[list[tuple[int, int]]]:
     """(inner node, label) from each leaf to the root, as facebookresearch/fastText, src/loss.cc builds the tree."""
     size = len(counts)

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.algorithms.blazingtext.jobs import Listener, job, reviews
-from wildsage.algorithms.blazingtext import BlazingText
+from wildsage.algorithms.blazingtext import BlazingText, algorithm
 from wildsage.algorithms.blazingtext.algorithm import _measure
 from wildsage.algorithms.blazingtext.model import TextClassifier
 from wildsage.algorithms.blazingtext.supervised import EarlierRows
@@ -57,7 +59,7 @@ def test_notes_are_told_and_kernels_are_no_surprise(tmp_path: Path) -> None:
 
 
 def test_cold_kernels_are_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wildsage.algorithms.kernel.missing", lambda *modules: ["something"])
+    monkeypatch.setattr("wildsage.algorithms.kernel.missing", lambda *modules: [f"{modules[0]}.text.scan"])
     listener = Listener()
     BlazingText().train(job(tmp_path, {"train": reviews(50)}, listener))
     assert listener.lines[0].startswith("compiling kernels, once for this machine: about ")
@@ -71,8 +73,8 @@ def test_memory_grows_with_what_is_asked(tmp_path: Path) -> None:
         return BlazingText().estimate_memory(job(tmp_path, channels, **settings)).peak_bytes
 
     small = estimate()
-    for settings in ({"vector_dim": 100}, {"word_ngrams": 3, "buckets": 2_000_000}, {"early_stopping": True}):
-        assert estimate(**settings) > small
+    for values in ({"vector_dim": 100}, {"word_ngrams": 3, "buckets": 2_000_000}, {"early_stopping": True}):
+        assert estimate(**values) > small
     packed = {"train": {"text.gz": gzip.compress(data), "damaged.gz": b"\x1f\x8bno"}}
     assert small / 3 < BlazingText().estimate_memory(job(tmp_path / "gz", packed)).peak_bytes < 3 * small
     told = BlazingText().estimate_memory(job(tmp_path, channels, vector_dim=64)).advice
@@ -194,3 +196,24 @@ def test_rows_that_do_not_fit_are_refused_once_they_are_known(tmp_path: Path) ->
     context = replace(job(tmp_path, {"train": reviews(400)}, vector_dim=100), memory_bytes=100_000)
     with pytest.raises(ClientError, match=r"distinct words and n-grams, .* lower vector_dim \(now 100\)"):
         BlazingText().train(context)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), max_size=3), st.integers(0, 10**6))
+def test_a_flipped_or_cut_archive_is_unpacked_or_a_client_error(
+    tmp_path_factory: pytest.TempPathFactory, flips: list[tuple[int, int]], cut: int
+) -> None:
+    folder = tmp_path_factory.mktemp("archive")
+    (folder / "model.bin").write_bytes(b"some model" * 50)
+    with tarfile.open(folder / "model.tar.gz", "w:gz") as archive:
+        archive.add(folder / "model.bin", "a/model.bin")
+    data = bytearray((folder / "model.tar.gz").read_bytes())
+    for place, bits in flips:
+        data[place % len(data)] ^= bits
+    (folder / "model.tar.gz").write_bytes(data[: cut % (2 * len(data))])
+    (folder / "to").mkdir()
+    try:
+        algorithm._unpack_model(folder / "model.tar.gz", folder / "to", ("model.bin",))
+    except ClientError:
+        return
+    assert (folder / "to" / "model.bin").exists()

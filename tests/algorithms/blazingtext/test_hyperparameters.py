@@ -96,3 +96,16 @@ def test_negative_samples_are_used_where_negatives_are_drawn() -> None:
     given = {"mode": "supervised", "negative_samples": "7"}
     assert any("negative_samples has no effect" in note for note in BlazingTextHyperparameters.parse(given).notes())
     assert BlazingTextHyperparameters.parse({**given, "loss": "ns"}).notes() == []
+
+
+def test_options_that_another_one_turns_on_are_named() -> None:
+    made = BlazingTextHyperparameters.parse({"mode": "skipgram", "phrase_threshold": "50", "position_weights": "true"})
+    assert not made.weighs_positions
+    assert made.notes() == [
+        "position_weights has no effect in mode skipgram (it is for cbow)",
+        "phrase_threshold has no effect without phrases",
+    ]
+    made = BlazingTextHyperparameters.parse({"mode": "supervised", "phrases": "2", "phrase_discount": "1"})
+    assert [note.partition(" ")[0] for note in made.notes()] == ["phrases", "phrase_discount"]
+    with pytest.raises(ClientError, match="phrase_threshold = 0"):
+        BlazingTextHyperparameters.parse({"mode": "cbow", "phrase_threshold": "0"})

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.algorithms.blazingtext.jobs import Listener, job, reviews
-from wildsage.algorithms.blazingtext import BlazingText, epochs, pretrained, supervised
+from wildsage.algorithms.blazingtext import BlazingText, epochs, fasttext_file, pretrained, supervised
 from wildsage.algorithms.blazingtext.fasttext_file import SKIP_GRAM, FastTextSettings
 from wildsage.algorithms.blazingtext.kernels.predict import NEGATIVE
+from wildsage.algorithms.blazingtext.word2vec_file import Vectors
 from wildsage.algorithms.blazingtext.word_model import WordVectors
 from wildsage.contract.channels import Channel
 from wildsage.contract.errors import ClientError, DataError
@@ -155,3 +156,46 @@ def test_any_bytes_are_vectors_or_a_client_error(tmp_path_factory: pytest.TempPa
         found = pretrained.read(channel, [b"a", b"b"], 8)
         assert found.rows.shape == (found.numbers.size, 8)
     pretrained.memory(channel)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), max_size=3),
+    st.integers(0, 10**6),
+    st.sampled_from(["v.txt", "v.bin", "v.safetensors", "f.bin", "v.txt.gz"]),
+)
+def test_a_flipped_or_cut_file_is_vectors_or_a_client_error(
+    tmp_path_factory: pytest.TempPathFactory, flips: list[tuple[int, int]], cut: int, name: str
+) -> None:
+    folder = tmp_path_factory.mktemp("flipped")
+    rows = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
+    model = WordVectors.from_vectors(Vectors([b"good", b"bad", b"other"], rows, None))
+    path = folder / name
+    if name == "f.bin":
+        fasttext_file.write(path, model.file)
+    elif name.endswith(".gz"):
+        model.export(folder / "v.txt")
+        path.write_bytes(gzip.compress((folder / "v.txt").read_bytes()))
+        (folder / "v.txt").unlink()
+    else:
+        model.export(path)
+    data = bytearray(path.read_bytes())
+    for place, bits in flips:
+        data[place % len(data)] ^= bits
+    path.write_bytes(data[: cut % (2 * len(data))])
+    channel = Channel(pretrained.CHANNEL, folder)
+    try:
+        pretrained.check(channel, 8)
+        pretrained.memory(channel)
+        found = pretrained.read(channel, [b"good", b"bad"], 8)
+    except ClientError:
+        return
+    assert np.isfinite(found.rows).all()
+
+
+def test_a_file_of_another_version_says_so(tmp_path: Path) -> None:
+    (tmp_path / "v.bin").write_bytes(fasttext_file.HEAD.pack(fasttext_file.MAGIC, 99) + bytes(100))
+    channel = Channel(pretrained.CHANNEL, tmp_path)
+    pretrained.check(channel, 8)
+    with pytest.raises(ClientError, match="byte 4: version 99 of fastText's format is not supported"):
+        pretrained.read(channel, [b"good"], 8)

@@ -276,7 +276,7 @@ def test_without_early_stopping_the_last_epoch_is_kept(tmp_path: Path, monkeypat
         (b"__label__a x\n__label__a y\n", {}, "one label only, __label__a"),
         (b"__label__a x\n__label__b y\n", {"min_count": 5}, "no word is seen 5 times or more"),
         (b"x x\n__label__a y __label__b", {"min_count": 2}, "no line of channel train has both"),
-        (b"__label__a x\n\n__label__\xff y\n", {}, r"text.txt, line 3: label b'__label__\\xff' is not UTF-8"),
+        (b"__label__a x\n\n__label__\xff y\n", {}, r"text.txt, line 3: b'__label__\\xff' is not UTF-8"),
         (b"__label__a x\n__label__b y\n", {"early_stopping": True}, "needs a channel named validation"),
         (reviews(50), {"buckets": 2**31 - 1}, "buckets = 2147483647 is too many"),
         (reviews(50), {"learning_rate": 1e30, "epochs": 5}, "diverged in epoch 1.*smaller learning_rate than 1e\\+30"),

@@ -21,7 +21,7 @@ def counted(data: bytes) -> WordCounts:
     return corpus.encode([corpus.Text.of(Path("a"), data)], 1, Event()).counts
 
 
-WORDS = st.sampled_from([b"a", b"b", b"ccc", b"a-long-long-word", b"__label__x", b"__label__y", b"\n", b"\xff"])
+WORDS = st.sampled_from([b"a", b"b", b"ccc", b"a-long-long-word", b"__label__x", b"__label__y", b"\n", "ÿ".encode()])
 
 
 @given(st.lists(WORDS, max_size=80), st.integers(0, 4))
@@ -50,17 +50,14 @@ def test_an_earlier_models_words_come_behind() -> None:
     assert (both.word_counts.tolist(), both.label_counts.tolist()) == ([1, 1, 0], [1, 0])
 
 
-def test_many_words_from_many_parts() -> None:
-    counts = WordCounts()
-    texts = [b" ".join(b"word%d" % k for k in range(begin, begin + 30_000)) for begin in (0, 15_000)]
-    for text in texts:
-        array = np.frombuffer(bytearray(text + bytes(64)), np.uint8)
-        words, size, _, _ = corpus._encode(array, 0, len(text))
-        numbers = counts.add(array, words, size)
-    assert numbers.tolist() == list(range(15_000, 45_000))
-    assert len(counts) == 45_000
-    assert counts.counts.tolist() == [1] * 15_000 + [2] * 15_000 + [1] * 15_000
-    assert counts.names(np.array([0, 44_999])) == [b"word0", b"word44999"]
+@pytest.mark.parametrize("threads", [1, 2])
+def test_many_words_from_many_parts(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus, "SMALL_PART", 10_000)
+    texts = [b"\n".join(b"word%d" % k for k in range(begin, begin + 30_000)) for begin in (0, 15_000)]
+    made = corpus.encode([corpus.Text.of(Path("a"), text) for text in texts], threads, Event())
+    counts, names = made.counts.counts.tolist(), made.counts.names(np.arange(len(made.counts)))
+    assert names == [b"word0", b"</s>", *(b"word%d" % k for k in range(1, 45_000))]
+    assert counts == [1, 2 * 29_999, *[1] * 14_999, *[2] * 15_000, *[1] * 15_000]
 
 
 def test_the_fasttext_package_counts_the_same(tmp_path: Path) -> None:

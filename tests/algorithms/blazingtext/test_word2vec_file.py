@@ -146,6 +146,8 @@ def test_word2vec_s_binary_with_and_without_newlines(tmp_path: Path) -> None:
         (b"2 3\na 1.5 2.5 3.5\n", r"line 3: the file is cut off: 1 vectors of 2"),
         (b"2 3\na 1 2 3\n", r"line 1: 2 vectors of 3 columns do not fit into 12 bytes"),
         (b"2 3\na 1 2 3\nb 1 2", r"line 3, column \d+: the line has too few numbers: 3 are wanted"),
+        (b"2 4\na 1 two 3 4\nb 1 2 3 4\n", r"line 2, column \d: a number is wanted here"),
+        (b"2 4\na 0.x 2 3 4\nb 1 2 3 4\n", r"line 2, column \d: a number is wanted here"),
         (b"2 3\na 1 2 3\nb 1 two 3\n", r"line 3, column 5: a number is wanted here"),
         (b"2 3\na 1 2 3\nb 1 nan 3\n", r"line 3, column 5: a number is wanted here"),
         (b"2 3\na 1 2 3\nb 1 1e99 3\n", r"line 3, column 5: a number is wanted here"),
@@ -191,6 +193,33 @@ def test_a_flipped_safetensors_is_vectors_or_a_data_error(
     except DataError:
         return
     assert found.rows.shape[0] == len(found.words)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), max_size=3),
+    st.integers(0, 10**6),
+    st.sampled_from([".txt", ".bin", ".safetensors"]),
+)
+def test_a_flipped_or_cut_file_is_vectors_or_a_data_error(
+    tmp_path_factory: pytest.TempPathFactory, flips: list[tuple[int, int]], cut: int, ending: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"whole{ending}"
+    given = vectors([b"king", b"queen", b"of", b"it"], 5)
+    if ending == ".txt":
+        word2vec_file.write_text(path, given.words, 5, source(given))
+    elif ending == ".bin":
+        word2vec_file.write_binary(path, given.words, 5, source(given))
+    else:
+        word2vec_file.write_safetensors(path, given.words, 5, source(given), np.arange(4))
+    data = bytearray(path.read_bytes())
+    for place, bits in flips:
+        data[place % len(data)] ^= bits
+    try:
+        found = read(path.parent, bytes(data[: cut % (2 * len(data))]), f"damaged{ending}")
+    except DataError:
+        return
+    assert found.rows.shape[0] == len(found.words)
+    assert np.isfinite(found.rows).all()
 
 
 def test_safetensors_of_something_else_says_what_it_holds(tmp_path: Path) -> None:

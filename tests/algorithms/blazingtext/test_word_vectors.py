@@ -327,7 +327,7 @@ def test_a_rate_that_is_too_high_is_named(tmp_path: Path) -> None:
 def test_rows_that_do_not_fit_are_refused_before_they_are_made(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    context = replace(job(tmp_path, {"train": sentences(50)}, **SMALL), memory_bytes=1000)
+    context = replace(job(tmp_path, {"train": sentences(50)}, **SMALL), memory_bytes=8000)
     with pytest.raises(ClientError, match="lower vector_dim"):
         word_vectors.train(context)
 
@@ -357,6 +357,12 @@ def test_any_bytes_train_or_are_a_users_error(pieces: list[bytes], mode: str, su
         assert np.isfinite(rows.word_rows).all()
         assert np.isfinite(rows.bucket_rows).all()
         assert (rows.vocabulary.word_counts > 0).all()
+
+
+def test_text_whose_words_are_all_left_out_is_told(tmp_path: Path) -> None:
+    listener = Listener()
+    train(tmp_path, "one two\nthree four\n" * 9, listener, epochs=1, sampling_threshold=1e-12)
+    assert any("epoch 1 trained hardly any word: sampling_threshold = 1e-12" in line for line in listener.lines)
 
 
 def test_one_long_line_is_learnt_from(tmp_path: Path) -> None:

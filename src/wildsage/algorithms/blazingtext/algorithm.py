@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SAMPLE = 1 << 18  # bytes of each file that an estimate looks at
 COUNTED_ORDER = 4  # the longest n-grams that an estimate counts
 GZIP_RATIO = 4  # text gains about three times
-COMPILE_SECONDS = 10
+COMPILE_SECONDS, KERNELS = 10, "wildsage.algorithms.blazingtext.kernels"
 WARM_LINES = 300
 BASE_BYTES = 200 << 20  # Python, NumPy, Numba with LLVM, and the kernels
 
@@ -122,10 +122,13 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         )
 
     def _train_words(self, context: TrainingContext[BlazingTextHyperparameters]) -> WordVectors:
-        from wildsage.algorithms.blazingtext import word_vectors
+        from wildsage.algorithms.blazingtext import similarity, word_vectors
 
         _tell_compilation(context)
         parameters = context.hyperparameters
+        if parameters.evaluation and similarity.CHANNEL in context.channels:
+            for path in context.channels[similarity.CHANNEL].files():  # what is wrong with them is told beforehand
+                similarity.read_pairs(path)
         with ExitStack() as stack:
             earlier = None
             if "model" in context.channels:
@@ -188,7 +191,8 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
                     parameters, channels, base, base / str(more["storage"]), _Silence(), threads=2
                 )
                 models.append(cls()._train_classifier(context))
-            for more in ({"mode": "skipgram", "subwords": True}, {"mode": "cbow", "loss": "hs"}):
+            joined = {"mode": "cbow", "position_weights": True, "phrases": 1, "phrase_threshold": 1}
+            for more in ({"mode": "skipgram", "subwords": True}, {"mode": "cbow", "loss": "hs"}, joined):
                 parameters = BlazingTextHyperparameters.model_validate(values | more)
                 cls()._train_words(TrainingContext(parameters, channels, base, base, _Silence()))
             (base / "model").mkdir()
@@ -199,7 +203,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         for dtype in (np.float32, np.int16) if HALVES else (np.float32,):
             table, given = np.zeros(16, dtype), np.zeros(16, np.float32)
             place_rows(table, 16, np.zeros(1, np.int32), 4, 0, 1, given.copy(), given)
-        copy_table(np.zeros(2, np.uint64), np.zeros(4, np.uint64))
+        copy_table(np.zeros(8, np.uint64), np.zeros(16, np.uint64))
 
 
 class _Silence:
@@ -221,7 +225,13 @@ class _Silence:
 def _tell_compilation(context: TrainingContext[BlazingTextHyperparameters]) -> None:
     from wildsage.algorithms.kernel import missing
 
-    if missing("wildsage.algorithms.blazingtext.kernels"):
+    # Others may be lacking for good: those of models, of other losses.
+    parameters, trained = context.hyperparameters, "word_vectors.train_stream"
+    if parameters.mode == "supervised":
+        trained = "supervised.train_lines"
+    elif parameters.weighs_positions:
+        trained = "positions.train_stream_by_position"
+    if {f"{KERNELS}.{name}" for name in ("text.scan", trained)} & set(missing(KERNELS)):
         context.report.say(f"compiling kernels, once for this machine: about {COMPILE_SECONDS} s")
 
 
@@ -332,8 +342,9 @@ def _words_estimate(context: TrainingContext[BlazingTextHyperparameters]) -> Mem
     words = min(text.words, text.tokens)
     kept = min(words, text.tokens // max(1, parameters.min_count))
     buckets = min(parameters.buckets, 20 * kept) if parameters.makes_subwords else 0
+    reading = text.bytes + (16 if parameters.phrases else 8) * text.tokens + 100 * words
     training = 4 * text.tokens + table_bytes(parameters, kept, buckets, context.threads)
-    peak = BASE_BYTES + max(text.bytes + 8 * text.tokens + 100 * words, training)
+    peak = BASE_BYTES + max(reading, training)
     return MemoryEstimate(peak, advice(parameters))
 
 

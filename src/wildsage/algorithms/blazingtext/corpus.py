@@ -1,42 +1,46 @@
-"""A channel's text, read once: mapped, tokenised on several threads to numbers, as fastText splits it.
+"""A channel's text, read once and tokenised on several threads to numbers, as fastText splits it.
 
-fastText splits at space, tab, newline, carriage return, vertical tab, form feed and zero bytes; each newline is also a
-word, "</s>", and a line has no limit of length here (fastText's limit of 1,024 tokens is not for supervised text:
-src/dictionary.cc, `getLine`). Bytes that are not UTF-8 are words like any other.
+fastText splits at space, tab, newline, carriage return, vertical tab and form feed; each newline is also a word,
+"</s>", and a line has no limit of length here (fastText's limit of 1,024 tokens is not for supervised text:
+src/dictionary.cc, `getLine`). Zero bytes, where fastText splits too, and what is not UTF-8 are refused.
 """
 
 from __future__ import annotations
 
-import codecs
-import gzip
-import mmap
-import zlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
-from wildsage.algorithms.blazingtext.kernels.text import BLOCK, Scratch, Words, scan, unquote
+from wildsage.algorithms.blazingtext.kernels.text import (
+    BLOCK,
+    LINES,
+    NEEDED,
+    POSITION,
+    TOKENS,
+    Scratch,
+    Words,
+    scan,
+    unquote,
+)
+from wildsage.algorithms.blazingtext.memory import fresh
 from wildsage.algorithms.blazingtext.ngrams import LABEL_PREFIX
-from wildsage.algorithms.blazingtext.vocabulary import MINIMUM, WordCounts
-from wildsage.contract.channels import InputMode
-from wildsage.contract.errors import ClientError, DataError
+from wildsage.algorithms.blazingtext.text_files import Piece, Text, check_bytes, from_manifest
+from wildsage.algorithms.blazingtext.vocabulary import WordCounts
+from wildsage.contract.errors import AlgorithmError, ClientError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from threading import Event
-
     from numpy.typing import NDArray
 
-    from wildsage.contract.channels import Channel
-
-MAPPED = 1 << 20  # files from this size on are mapped, not read
 PART = 1 << 24  # bytes at most that are encoded between two looks at the stop flag, a tenth of a second; then they go
 SMALL_PART = 1 << 20  # and at least, where there are threads to share with
-MANIFEST_TYPES = ("application/jsonlines", "application/x-jsonlines", "application/json-lines")
+_NONE, _NOTHING = Text.of(Path(), b""), Piece(bytearray(), 0, 0)
+
+_NO_NUMBERS = np.empty(0, np.int32)
 
 
 class StoppedEarlyError(Exception):
@@ -44,30 +48,13 @@ class StoppedEarlyError(Exception):
 
 
 @dataclass(frozen=True)
-class Text:
-    """The bytes of a file: `size` of them, in an array of at least MINIMUM."""
-
-    file: Path
-    array: NDArray[np.uint8]
-    size: int
-    buffer: Any  # bytearray or mmap, below the array
-
-    @classmethod
-    def of(cls, file: Path, content: bytes | bytearray) -> Text:
-        buffer = bytearray(content)
-        size = len(buffer)
-        buffer.extend(bytes(MINIMUM))
-        return cls(file, np.frombuffer(buffer, np.uint8), size, buffer)
-
-
-@dataclass(frozen=True)
 class Part:
     """Whole lines of one file as numbers."""
 
     file: Path
-    tokens: NDArray[np.int32]  # word numbers of this part
+    tokens: NDArray[np.int32]  # word numbers of its own
     starts: NDArray[np.int64]  # (lines + 1,), tokens before each line
-    numbers: NDArray[np.int32]  # this part's word numbers -> the corpus's
+    numbers: NDArray[np.int32]  # word numbers of its own -> the corpus's
 
 
 @dataclass(frozen=True)
@@ -84,171 +71,130 @@ class Corpus:
         return int(self.counts.counts.sum())
 
 
-def read(channel: Channel, *, labelled: bool = True) -> list[Text]:
-    """Map or read the channel's files, in order of name; gzip is unpacked.
+def encode(
+    texts: list[Text], threads: int, stop: Event, *, labelled: bool = True, memory_bytes: int | None = None
+) -> Corpus:
+    """Count and number all words. Labelled texts lose quotes around a line's text, and those doubled within.
 
-    labelled: whether lines have labels; augmented manifests then become labelled lines.
-    Raises ClientError for a channel without text, DataError for a file that is damaged.
-    """
-    if channel.input_mode is InputMode.PIPE:
-        files = [channel.path.with_name(channel.path.name + "_0")]
-    else:
-        files = channel.files()
-    if not files:
-        raise ClientError(f"channel {channel.name}: no file in {channel.path}")
-    texts = [_labelled(text, channel) if labelled else text for text in map(_open, files) if text.size]
-    if not texts:
-        names = ", ".join(file.name for file in files[:3]) + (", …" if len(files) > 3 else "")
-        line = "__label__NAME word word …" if labelled else "word word …"
-        raise ClientError(f"channel {channel.name}: empty ({names}); a line of it is: {line}")
-    return texts
-
-
-def _open(file: Path) -> Text:
-    try:
-        if file.is_file() and file.stat().st_size >= MAPPED:
-            with file.open("rb") as opened:
-                if opened.read(2) != b"\x1f\x8b":
-                    mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)
-                    _take_mark(mapped, file)
-                    return Text(file, np.frombuffer(mapped, np.uint8), len(mapped), mapped)
-        content = file.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"cannot be read: {error}", file=file) from error
-    text = Text.of(file, content)
-    _take_mark(text.buffer, file)
-    return text
-
-
-def _take_mark(buffer: Any, file: Path) -> None:
-    """Blank the byte order mark that some editors begin UTF-8 with: it would be part of the first word, a label.
-
-    Raises DataError for UTF-16, in which no word would be found.
-    """
-    if buffer[:3] == codecs.BOM_UTF8:
-        buffer[:3] = b"   "
-    elif buffer[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) and b"\0" in buffer[2:64]:
-        raise DataError("the text is UTF-16; save it as UTF-8", file=file, line=1)
-
-
-class _Example(msgspec.Struct):
-    source: str
-    label: int | list[int]
-
-
-def _labelled(text: Text, channel: Channel) -> Text:
-    """Turn an augmented manifest, {"source": "text", "label": 1 or [1, 3]} a line, into labelled lines."""
-    content_type = (channel.content_type or "").partition(";")[0].strip().lower()
-    if content_type not in MANIFEST_TYPES and not _looks_like_manifest(text):
-        return text
-    decoder = msgspec.json.Decoder(_Example, strict=False)
-    lines = bytearray()
-    blanks = bytes.maketrans(b"\n\r\v\f\0", b"     ")
-    for number, line in enumerate(bytes(memoryview(text.buffer)[: text.size]).split(b"\n"), 1):
-        if line.strip():
-            try:
-                example = decoder.decode(line)
-                labels = example.label if isinstance(example.label, list) else [example.label]
-                source = example.source.encode()
-            except (msgspec.DecodeError, UnicodeError) as error:
-                wanted = '{"source": "text", "label": 1}, or "label": [1, 3]'
-                raise DataError(f"{error}; wanted is {wanted}", file=text.file, line=number) from error
-            for label in labels:
-                lines += b"%s%d " % (LABEL_PREFIX, label)
-            lines += source.translate(blanks)
-        lines += b"\n"
-    return Text.of(text.file, lines)
-
-
-def _looks_like_manifest(text: Text) -> bool:
-    head = text.buffer[: min(text.size, 1 << 16)].lstrip()
-    if head[:1] != b"{":
-        return False
-    try:
-        first = msgspec.json.decode(head.partition(b"\n")[0])
-    except msgspec.DecodeError:
-        return False
-    return isinstance(first, dict) and "source" in first
-
-
-def encode(texts: list[Text], threads: int, stop: Event, *, labelled: bool = True) -> Corpus:
-    """Count and number all words. Labelled texts are changed: quotes around a line's text go, and those doubled within.
-
-    Raises StoppedEarlyError once `stop` is set.
+    memory_bytes: what numbers and words may take, None for any.
+    Raises StoppedEarlyError once `stop` is set, DataError for what is not UTF-8 text, with its line, and ClientError
+    for more than memory_bytes, before it is all read.
     """
     total = sum(text.size for text in texts)
     step = min(PART, max(SMALL_PART, -(-total // threads)))
-    pieces = [(text, begin, end) for text in texts for begin, end in _pieces(text, step)]
-    quoted = {id(text): labelled and text.buffer.find(b'"', 0, text.size) >= 0 for text in texts}
+    made: dict[int, tuple[Part, int]] = {}
+    taken = np.zeros(3, np.int64)  # bytes, lines unquoted, bytes of memory
+    one_reads, one_counts, ended = Lock(), Lock(), Event()
+    waiting = enumerate((text, piece) for text in texts for piece in text.pieces(step, cut_lines=not labelled))
 
-    def encode_piece(piece: tuple[Text, int, int]) -> tuple[Words, int, NDArray[np.int32], NDArray[np.int64], int]:
-        if stop.is_set():
-            raise StoppedEarlyError
-        text, begin, end = piece
-        unquoted = 0
-        if quoted[id(text)]:
-            unquoted = unquote(text.array, begin, end, np.array(list(LABEL_PREFIX), np.uint8))
-        return *_encode(text.array, begin, end), unquoted
+    def work(thread: int) -> Words:
+        """Encode what pieces are left, in order, with a table of this thread's own."""
+        words = Words.empty(1 << (16 if total > SMALL_PART else 13))
+        try:
+            while not ended.is_set():
+                if stop.is_set():
+                    raise StoppedEarlyError
+                with one_reads:
+                    k, (text, piece) = next(waiting, (-1, (_NONE, _NOTHING)))
+                if k < 0:
+                    break
+                check_bytes(text, piece)
+                size, unquoted, before = piece.size, 0, _bytes(words)
+                if text.is_manifest:
+                    piece = from_manifest(text, piece)
+                if labelled and piece.buffer.find(b'"', 0, piece.size) >= 0:
+                    unquoted = unquote(piece.array, 0, piece.size, np.array(list(LABEL_PREFIX), np.uint8))
+                try:
+                    words, tokens, starts = _encode(piece.array, 0, piece.size, k << 40, words)
+                except MemoryError as error:
+                    raise _too_much(text, int(taken[0]), int(taken[2]), None) from error
+                made[k] = Part(text.file, tokens, starts, _NO_NUMBERS), thread
+                # Words count twice: those of all threads are merged, and become names.
+                memory = tokens.nbytes + starts.nbytes + 2 * (_bytes(words) - before)
+                with one_counts:
+                    taken[:] += (size, unquoted, memory)
+                if memory_bytes is not None and taken[2] > memory_bytes:
+                    raise _too_much(text, int(taken[0]), int(taken[2]), memory_bytes)
+        finally:
+            ended.set()
+        return words
 
-    counts, parts, unquoted = WordCounts(), [], 0
     with ThreadPoolExecutor(threads) as pool:
-        for (text, begin, end), (words, size, tokens, starts, changed) in zip(
-            pieces, pool.map(encode_piece, pieces), strict=True
-        ):
-            parts.append(Part(text.file, tokens, starts, counts.add(text.array, words, size)))
-            unquoted += changed
-            _forget(text, begin, end)
-    return Corpus(parts, counts, total, unquoted)
+        tables = list(pool.map(work, range(threads)))
+    counts, numbers = WordCounts.merged(tables)
+    parts = [replace(part, numbers=numbers[thread]) for _, (part, thread) in sorted(made.items(), key=itemgetter(0))]
+    made.clear()
+    corpus = Corpus(parts, counts, int(taken[0]), int(taken[1]))
+    _check_words(corpus)
+    return corpus
 
 
-def _forget(text: Text, begin: int, end: int) -> None:
-    """Let go of the memory of a piece of a mapped text; who reads it again reads the file."""
-    if isinstance(text.buffer, mmap.mmap) and hasattr(text.buffer, "madvise"):
-        first = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
-        length = end // mmap.PAGESIZE * mmap.PAGESIZE - first
-        if length > 0:
-            text.buffer.madvise(mmap.MADV_DONTNEED, first, length)
+def _bytes(words: Words) -> int:
+    return sum(array.nbytes for array in words)
 
 
-def _pieces(text: Text, step: int) -> Iterator[tuple[int, int]]:
-    """Cut a text behind newlines into pieces of about `step` bytes."""
-    begin = 0
-    while begin < text.size:
-        newline = text.buffer.find(b"\n", min(begin + step, text.size) - 1, text.size)
-        end = newline + 1 if newline >= 0 else text.size
-        yield begin, end
-        begin = end
+def _too_much(text: Text, size: int, needed: int, available: int | None) -> ClientError:
+    there = "no more" if available is None else f"{available / 1e9:.1f} GB"
+    return ClientError(
+        f"{text.file}: after {size / 1e9:.1f} GB of text, its words and their numbers take {needed / 1e9:.1f} GB of "
+        f"memory, and {there} is available: give less text, or text with fewer distinct words"
+    )
 
 
-def _encode(array: NDArray[np.uint8], begin: int, end: int) -> tuple[Words, int, NDArray[np.int32], NDArray[np.int64]]:
-    """(words, how many, tokens, starts) of a piece. Arrays grow as they fill, for what a byte yields is not known."""
-    words = Words.empty(1 << (16 if end - begin > SMALL_PART else 13))
-    tokens = np.empty((end - begin) // 4 + 4 * BLOCK, np.int32)
+def place_of(corpus: Corpus, number: int) -> tuple[Path, int]:
+    """The file and line, from 1, where a word that the corpus has is first."""
+    lines_before: dict[Path, int] = {}
+    for part in corpus.parts:
+        found = np.flatnonzero(part.numbers[part.tokens] == number)
+        before = lines_before.get(part.file, 0)
+        if found.size:
+            return part.file, before + int(np.searchsorted(part.starts, found[0], side="right"))
+        lines_before[part.file] = before + part.starts.size - 1
+    raise AlgorithmError(f"word {number} is in no part of the text")
+
+
+def _check_words(corpus: Corpus) -> None:
+    """Raise DataError for the first word that is not UTF-8: no file or answer could hold it as it is."""
+    bad = corpus.counts.first_not_utf8()
+    if bad is not None:
+        file, line = place_of(corpus, bad)
+        word = corpus.counts.names(np.array([bad]))[0]
+        raise DataError(f"{word[:80]!r} is not UTF-8: save the text as UTF-8", file=file, line=line)
+
+
+def _encode(
+    array: NDArray[np.uint8], begin: int, end: int, offset: int, words: Words
+) -> tuple[Words, NDArray[np.int32], NDArray[np.int64]]:
+    """(words, tokens, starts) of a piece. Arrays grow as they fill, for what a byte yields is not known.
+
+    offset: position of array[0] in the whole text. words: those before; the table may have grown.
+    """
+    tokens = fresh((end - begin) // 4 + 4 * BLOCK, np.int32)
     starts = np.empty((end - begin) // 64 + 4 * BLOCK, np.int64)
     starts[0] = 0
-    state = np.array([begin, begin, 0, 0, 0], np.int64)
+    state = np.array([begin, 0, 0, -1, 0, 0], np.int64)
     scratch = Scratch.empty()
     while True:
-        scan(array, end, words, tokens, starts, scratch, state)
-        if state[0] >= end:
+        scan(array, end, offset, words, tokens, starts, scratch, state)
+        if state[POSITION] >= end:
             break
-        _, _, token, line, word = state.tolist()
-        if word + 2 * BLOCK > words.counts.size:
+        token, line = int(state[TOKENS]), int(state[LINES])
+        if words.size + 2 * BLOCK > words.lengths.size:
             words = words.wider()
+        if int(words.state[NEEDED]) > words.home.size:
+            words = words.with_home(max(int(words.state[NEEDED]), 2 * words.home.size))
         if token + 2 * BLOCK > tokens.size:
             tokens = _longer(tokens)
         if line + 2 * BLOCK > starts.size:
             starts = _longer(starts)
-    _, _, token, line, word = state.tolist()
+    token, line = int(state[TOKENS]), int(state[LINES])
     if token > starts[line]:  # the last line has no newline
         line += 1
         starts[line] = token
-    return words, word, tokens[:token], starts[: line + 1]
+    return words, tokens[:token], starts[: line + 1]
 
 
 def _longer(array: NDArray[Any]) -> NDArray[Any]:
-    longer = np.empty(array.size * 3 // 2, array.dtype)
+    longer = fresh(array.size * 3 // 2, array.dtype)
     longer[: array.size] = array
     return longer

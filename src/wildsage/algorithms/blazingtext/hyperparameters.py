@@ -121,6 +121,34 @@ class BlazingTextHyperparameters(Hyperparameters):
         description="each context takes its share of the gradient (corrected CBOW), not all of it as in word2vec",
         json_schema_extra=_for("cbow", ours=True),
     )
+    position_weights: bool = Field(
+        False,
+        description="learn a row of weights for each place of the window, which context vectors are multiplied by",
+        json_schema_extra=_for("cbow", ours=True),
+    )
+    phrases: int = Field(
+        0,
+        ge=0,
+        le=20,
+        description="passes over the text that each join pairs of words that keep company (new_york), before words are "
+        "learnt; 0 for none",
+        json_schema_extra=_for(*WORD_VECTOR_MODES, ours=True),
+    )
+    phrase_threshold: float = Field(
+        200,
+        gt=0,
+        allow_inf_nan=False,
+        description="score above which a pair is joined, in the first pass of phrases; each later one has half of the "
+        "last one's",
+        json_schema_extra=_for(*WORD_VECTOR_MODES, ours=True),
+    )
+    phrase_discount: int = Field(
+        5,
+        ge=0,
+        le=LARGEST,
+        description="taken from a pair's count before it is scored, so that pairs of rare words do not become phrases",
+        json_schema_extra=_for(*WORD_VECTOR_MODES, ours=True),
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -140,6 +168,11 @@ class BlazingTextHyperparameters(Hyperparameters):
     def makes_subwords(self) -> bool:
         """Whether words have character n-grams."""
         return self.subwords and self.mode in ("skipgram", "cbow")
+
+    @property
+    def weighs_positions(self) -> bool:
+        """Whether the places of a window have weights."""
+        return self.position_weights and self.mode == "cbow"
 
     @property
     def chosen_loss(self) -> str:
@@ -165,6 +198,12 @@ class BlazingTextHyperparameters(Hyperparameters):
                 notes += [
                     f"{name} has no effect without subwords"
                     for name in ("min_char", "max_char", "buckets")
+                    if name in self.model_fields_set
+                ]
+            if not self.phrases:
+                notes += [
+                    f"{name} has no effect without phrases"
+                    for name in ("phrase_threshold", "phrase_discount")
                     if name in self.model_fields_set
                 ]
             if self.chosen_loss == "hs" and "negative_samples" in self.model_fields_set:

@@ -62,7 +62,8 @@ def columns(path: Path) -> int | None:
     """How wide the vectors of a file are, by its first bytes; None if these do not say."""
     head = _head(path)
     if head[:4] == fasttext_file.MAGIC.to_bytes(4, "little"):
-        return int.from_bytes(head[8:12], "little")
+        readable = int.from_bytes(head[4:8], "little") in (fasttext_file.OLDEST_VERSION, fasttext_file.VERSION)
+        return (int.from_bytes(head[8:12], "little") or None) if readable else None
     header = word2vec_file.HEADER.match(head)
     if header is not None:
         return int(header[2])

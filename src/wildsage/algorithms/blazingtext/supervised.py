@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wildsage.algorithms.blazingtext import corpus as texts
-from wildsage.algorithms.blazingtext import evaluation, folds, pretrained
+from wildsage.algorithms.blazingtext import evaluation, folds, pretrained, text_files
 from wildsage.algorithms.blazingtext.corpus import StoppedEarlyError
 from wildsage.algorithms.blazingtext.epochs import Position, Training
 from wildsage.algorithms.blazingtext.evaluation import Evaluation
 from wildsage.algorithms.blazingtext.fasttext_file import TableRows, dense
 from wildsage.algorithms.blazingtext.features import check, choose, compact, expand, look_up, number
-from wildsage.algorithms.blazingtext.kernels.features import UNKNOWN_LABEL, UNSEEN
-from wildsage.algorithms.blazingtext.memory import check_rows
+from wildsage.algorithms.blazingtext.kernels.features import LABEL, UNKNOWN_LABEL, UNSEEN
+from wildsage.algorithms.blazingtext.memory import check_features, check_rows
 from wildsage.algorithms.blazingtext.training import Checkpoint, Clock
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
 from wildsage.algorithms.vector import HALVES
@@ -33,6 +33,7 @@ from wildsage.contract.files import write_json
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from wildsage.algorithms.blazingtext.corpus import Corpus
     from wildsage.algorithms.blazingtext.fasttext_file import FastTextFile
     from wildsage.algorithms.blazingtext.features import Features
     from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
@@ -217,8 +218,9 @@ def _read(
     context: TrainingContext[BlazingTextHyperparameters], earlier: EarlierRows | None, pool: ThreadPoolExecutor
 ) -> Material:
     parameters, stop, threads = context.hyperparameters, context.stop, max(1, context.threads)
-    loaded = texts.read(context.channels["train"])
-    corpus = texts.encode(loaded, threads, stop)
+    loaded = text_files.read(context.channels["train"])
+    corpus = texts.encode(loaded, threads, stop, memory_bytes=context.memory_bytes)
+    check_features(parameters, corpus.tokens, context.memory_bytes)
     vocabulary, kinds = Vocabulary.build(corpus.counts, parameters.min_count)
     _check_vocabulary(vocabulary, loaded, parameters)
     if earlier is not None:
@@ -435,18 +437,10 @@ def _has_stalled(position: Position, parameters: BlazingTextHyperparameters) -> 
     )
 
 
-def _check_vocabulary(vocabulary: Vocabulary, loaded: list[texts.Text], parameters: BlazingTextHyperparameters) -> None:
+def _check_vocabulary(
+    vocabulary: Vocabulary, loaded: list[text_files.Text], parameters: BlazingTextHyperparameters
+) -> None:
     """Raise for text that no classifier can be learnt from."""
-    for label in vocabulary.labels:
-        try:
-            label.decode()
-        except UnicodeDecodeError as error:
-            for text in loaded:
-                place = text.buffer.find(label, 0, text.size)
-                if place >= 0:
-                    line = bytes(memoryview(text.buffer)[:place]).count(b"\n") + 1
-                    raise DataError(f"label {label!r} is not UTF-8", file=text.file, line=line) from error
-            raise DataError(f"label {label!r} is not UTF-8") from error
     prefix = "__label__"
     if not vocabulary.labels:
         raise ClientError(
@@ -497,13 +491,43 @@ def _read_held_out(
     shape: tuple[int, int, int],
     pool: ThreadPoolExecutor,
 ) -> Features:
-    corpus = texts.encode(texts.read(context.channels[name]), max(1, context.threads), context.stop)
+    loaded = text_files.read(context.channels[name])
+    corpus = texts.encode(loaded, max(1, context.threads), context.stop, memory_bytes=context.memory_bytes)
     kinds = vocabulary.kinds(corpus.counts)
-    unknown = int(np.count_nonzero(kinds == UNKNOWN_LABEL))
+    _check_labels(name, corpus, kinds, vocabulary, context.report)
     made = expand(corpus, kinds, shape, pool, context.stop)
     _tell_lines(name, made, context.report)
-    if unknown:
-        context.report.say(f"channel {name}: {unknown} labels are not in channel train, so their lines count as wrong")
     if not made.lines:
-        raise ClientError(f"no line of channel {name} has both a label and a word that channel train has")
+        file, line = made.first_unlabelled or (loaded[0].file, 1)
+        raise DataError(
+            f"no line of channel {name} has both a label and a word that channel train has", file=file, line=line
+        )
     return made
+
+
+def _check_labels(
+    channel: str, corpus: Corpus, kinds: NDArray[np.int32], vocabulary: Vocabulary, report: Reporter
+) -> None:  # fmt: skip
+    """Tell which labels the channel, or channel train, lacks. Raises DataError if they have none in common."""
+    unknown = np.flatnonzero(kinds == UNKNOWN_LABEL)
+    seen = set((LABEL - kinds[(kinds <= LABEL) & (kinds != UNKNOWN_LABEL)]).tolist())
+    if unknown.size:
+        file, line = texts.place_of(corpus, int(unknown[0]))
+        name = corpus.counts.names(unknown[:1])[0].decode()
+        if not seen:
+            raise DataError(
+                f"label {name} is on no line of channel train, and neither is any other label of channel {channel}",
+                file=file,
+                line=line,
+            )
+        report.say(
+            f"channel {channel}: {unknown.size} labels are not in channel train, so their lines count as wrong; the "
+            f"first is {name}, in {file.name}, line {line}"
+        )
+    lacking = [label for number, label in enumerate(vocabulary.labels) if number not in seen]
+    if seen and lacking:
+        named = ", ".join(label.decode() for label in lacking[:3]) + (", …" if len(lacking) > 3 else "")
+        report.say(
+            f"channel {channel}: {len(lacking)} of {len(vocabulary.labels)} labels of channel train are on no line of "
+            f"it ({named}), so its accuracy says nothing of them"
+        )

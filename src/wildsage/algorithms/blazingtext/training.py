@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
+import struct
 import time
+import tokenize
 import zipfile
 import zlib
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -24,6 +27,11 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SHARE = 0.1  # of the time, at most, goes into checkpoints
 CHECKPOINT_FORMAT = 1
+# What damage makes zipfile and NumPy raise, found by damaging; RuntimeError for "encrypted" and unknown versions.
+DAMAGED = (
+    OSError, EOFError, ValueError, KeyError, TypeError, IndexError, RuntimeError, SyntaxError, MemoryError,
+    zipfile.BadZipFile, zlib.error, struct.error, lzma.LZMAError, tokenize.TokenError,
+)  # fmt: skip
 WRITE_SPEED = 3e8  # bytes/s, what the first checkpoint is taken to be written at
 
 
@@ -113,7 +121,7 @@ class Checkpoint:
                     self.report.say("the checkpoint is of another job (text or hyperparameters differ): starting anew")
                     return False
                 take(facts, stored)
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        except DAMAGED as error:
             self.report.say(f"the checkpoint cannot be read ({error}): starting anew")
             return False
         return True

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wildsage.algorithms.blazingtext.kernels.features import LABEL, OUT_OF_VOCABULARY, UNKNOWN_LABEL
-from wildsage.algorithms.blazingtext.kernels.text import Words, hash_words, merge_words
+from wildsage.algorithms.blazingtext.kernels.text import USED, Words, hash_words, join_words, merge_words
 from wildsage.algorithms.blazingtext.ngrams import EOS, LABEL_PREFIX
 
 if TYPE_CHECKING:
@@ -20,49 +21,72 @@ MINIMUM = 64  # bytes that a kernel may read at once
 class WordCounts:
     """The distinct tokens of a text, numbered by first sight, with their counts.
 
-    It keeps their bytes, one behind the other, so that the text itself can go. Memory: about 100 bytes a distinct
+    It keeps their bytes, one behind the other, so that the text itself can go. Memory: about 120 bytes a distinct
     token.
     """
 
-    def __init__(self) -> None:
-        self._words = Words.empty(1 << 14)
-        self._home = np.zeros(1 << 16, np.uint8)
-        self._state = np.zeros(2, np.int64)  # words, bytes
+    def __init__(self, words: Words) -> None:
+        self._words = words
+        self.counts = words.counts()
+
+    @classmethod
+    def merged(cls, tables: list[Words]) -> tuple[WordCounts, list[NDArray[np.int32]]]:
+        """The words of several tables, and for each table int32: the numbers of its words here."""
+        if len(tables) == 1:
+            return cls(tables[0]), [np.arange(tables[0].size, dtype=np.int32)]
+        sizes = [table.size for table in tables]
+        homes = [table.home[: int(table.state[USED])] for table in tables]
+        home = np.concatenate([*homes, np.zeros(MINIMUM, np.uint8)])
+        before = np.cumsum([0] + [part.size for part in homes]).tolist()
+        begins = [table.begins[:size] + more for table, size, more in zip(tables, sizes, before, strict=False)]
+        lengths = [table.lengths[:size] for table, size in zip(tables, sizes, strict=True)]
+        seen = np.concatenate([table.seen[:size] for table, size in zip(tables, sizes, strict=True)])
+        total = sum(sizes)
+        words, numbers = Words.empty(2 << max(4, total.bit_length()), home.size), np.empty(total, np.int32)
+        merge_words(
+            home, np.concatenate(begins), np.concatenate(lengths), np.concatenate([table.counts() for table in tables]),
+            seen, np.argsort(seen, kind="stable"), words, numbers,
+        )  # fmt: skip
+        return cls(words), np.split(numbers, np.cumsum(sizes)[:-1])
 
     def __len__(self) -> int:
-        return int(self._state[0])
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        return self._words.counts[: len(self)]
-
-    def add(self, text: NDArray[np.uint8], words: Words, size: int) -> NDArray[np.int32]:
-        """Add `size` words that lie in `text`. Returns int32 (size,): their numbers here."""
-        while len(self) + size > self._words.counts.size:
-            self._words = self._words.wider()
-        need = int(self._state[1]) + int(words.lengths[:size].sum()) + MINIMUM
-        if need > self._home.size:
-            home = np.zeros(max(need, 2 * self._home.size), np.uint8)
-            home[: self._home.size] = self._home
-            self._home = home
-        numbers = np.empty(size, np.int32)
-        merge_words(text, words, size, self._words, self._home, self._state, numbers)
-        return numbers
+        return self._words.size
 
     def hashes(self) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
         """fastText's hash of each word, and whether it is a label."""
-        size = len(self)
+        size, words = len(self), self._words
         hashes, is_label = np.empty(size, np.uint64), np.empty(size, np.bool_)
         prefix = np.array(list(LABEL_PREFIX), np.uint8)
-        hash_words(self._home, self._words.positions[:size], self._words.lengths[:size], prefix, hashes, is_label)
+        hash_words(words.home, words.begins[:size], words.lengths[:size], prefix, hashes, is_label)
         return hashes, is_label
+
+    def first_not_utf8(self) -> int | None:
+        """The first word that is not UTF-8, if there is one."""
+        words = self._words
+        home = words.home[: int(words.state[USED])]
+        if not home.size or home.max() < 0x80:
+            return None
+        begins = words.begins[: len(self)][words.lengths[: len(self)] > 0]
+        try:
+            codecs.decode(home.data, "utf-8")
+            # Words that are not whole might make some together; but then one of them begins within a character.
+            if not ((home[begins] & 0xC0) == 0x80).any():
+                return None
+        except UnicodeDecodeError:
+            pass
+        for number, name in enumerate(self.names(np.arange(len(self)))):
+            try:
+                name.decode()
+            except UnicodeDecodeError:
+                return number
+        return None
 
     def names(self, numbers: NDArray[np.int64]) -> list[bytes]:
         """The bytes of the words with these numbers."""
-        home = self._home[: int(self._state[1])].tobytes()
-        begins = self._words.positions[numbers].tolist()
-        lengths = self._words.lengths[numbers].tolist()
-        return [home[begin : begin + length] if length else EOS for begin, length in zip(begins, lengths, strict=True)]
+        words = self._words
+        out = np.empty(int(np.maximum(words.lengths[numbers], len(EOS)).sum()) + numbers.size, np.uint8)
+        size = join_words(words.home, words.begins, words.lengths, numbers, out)
+        return out[:size].tobytes().split(b"\n")[:-1]
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 HEADER = re.compile(rb"(\d{1,18})[ \t]+(\d{1,9})[ \t]*\r?\n")
 HEADER_BYTES = 64
+HEAD_LINE = 1 << 16  # bytes of the first line that tell text from floats
 LARGEST_DIM = 1 << 24
 CHUNK_BYTES = 16 << 20
 SAFETENSORS = ".safetensors"
@@ -192,13 +193,20 @@ def _is_binary(data: NDArray[np.uint8], start: int, dim: int) -> bool:
     row, places, lengths = np.empty((1, dim), np.float32), np.empty(1, np.int64), np.empty(1, np.int64)
     end = start + 2 * LARGEST_DIM
     count, _, _ = numerals.read_lines(data[:end], start, row, places, lengths)
-    return bool(count == 0 and data.size - start > 4 * dim and not _looks_like_text(data[start : start + 256]))
+    head = data[start : start + HEAD_LINE].tobytes()
+    return bool(count == 0 and data.size - start > 4 * dim and not _looks_like_text(head, dim))
 
 
-def _looks_like_text(head: NDArray[np.uint8]) -> bool:
-    """Whether a line that cannot be read is still meant to be text: only its numbers' characters after the word."""
-    numbers = head.tobytes().partition(b"\n")[0].partition(b" ")[2]
-    return bool(numbers) and not numbers.strip(b"0123456789+-.eE \t\r")
+def _looks_like_text(head: bytes, dim: int) -> bool:
+    """Whether a line that cannot be read is still meant to be text: most of what follows its word are numbers."""
+    fields = head.partition(b"\n")[0].split()[1:]
+    numbers = sum(map(_is_number, fields))
+    if 2 * numbers <= len(fields):
+        return False
+    try:  # few numbers may be a binary row's bytes by chance
+        return 2 * numbers >= dim or head[:256].decode("utf-8", "strict").replace("\n", "").isprintable()
+    except UnicodeDecodeError:
+        return False
 
 
 def _read_text(path: Path, data: NDArray[np.uint8], start: int, count: int, dim: int) -> Vectors:

@@ -121,6 +121,9 @@ class WordVectors(Model):
         """Map vectors.bin, or else read vectors.txt or the only file of one of the other formats."""
         path = find_file(folder)
         if path is None:
+            for name in (BINARY_FILE, QUANTISED_FILE, TEXT_FILE):
+                if (folder / name).is_file():  # reading it tells what is wrong with it
+                    return cls.read(folder / name)
             found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
             raise DataError(f"no {BINARY_FILE} and no {TEXT_FILE}, but {', '.join(found) or 'nothing'}", file=folder)
         return cls.read(path)

@@ -23,9 +23,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wildsage.algorithms.blazingtext import corpus as texts
+from wildsage.algorithms.blazingtext import phrases, text_files
 from wildsage.algorithms.blazingtext.corpus import StoppedEarlyError
 from wildsage.algorithms.blazingtext.fasttext_file import dense
 from wildsage.algorithms.blazingtext.features import check, run_all
+from wildsage.algorithms.blazingtext.kernels.positions import Positions, train_stream_by_position
 from wildsage.algorithms.blazingtext.kernels.random import END_OF_LINE, GROUP, Batch, Chances, fill_alias_table
 from wildsage.algorithms.blazingtext.kernels.subwords import (
     hash_words_of_buckets,
@@ -184,8 +186,9 @@ class Training:
         self.position, self.clock = Position(), Clock()
         self.words_done_here = 0  # by this process, for the speed
         self.chances = _chances(vocabulary, parameters)
-        # One array, so that a copy for each thread is one, too.
-        self.table = aligned((self.input_rows + self.words) * self.width)
+        # One array, so that a copy for each thread is one, too: input rows, output rows, rows of positions.
+        self.rows = self.input_rows + self.words + position_rows(parameters)
+        self.table = aligned(self.rows * self.width)
         work = self.width * 2 * parameters.window_size * (1 + (self.chances.negatives or TYPICAL_PATH))
         self.chunk = max(1, CHUNK // work)
         self._scratches = [self._scratch() for _ in self.parts]
@@ -195,7 +198,7 @@ class Training:
         self._in_rounds = parameters.deterministic and threads > 1
         if self._in_rounds:
             self._copies = aligned(threads * self.table.size, zero=False)
-            self._touched = np.zeros((threads, self.input_rows + self.words), np.uint8)
+            self._touched = np.zeros((threads, self.rows), np.uint8)
 
     @property
     def groups(self) -> int:
@@ -222,15 +225,19 @@ class Training:
         )
 
     def _rows(self, table: NDArray[np.float32]) -> Rows:
-        inputs = self.input_rows * self.width
+        inputs, outputs = self.input_rows * self.width, (self.input_rows + self.words) * self.width
         subwords = self.subwords
         return Rows(
-            table[:inputs], table[inputs:], subwords.starts, subwords.lists, subwords.weights, subwords.sizes
+            table[:inputs], table[inputs:outputs], subwords.starts, subwords.lists, subwords.weights, subwords.sizes
         )  # fmt: skip
+
+    def _positions(self, table: NDArray[np.float32]) -> NDArray[np.float32]:
+        return table[(self.input_rows + self.words) * self.width :]
 
     def initialise(self) -> None:
         seed, dim = (self.parameters.seed * 7919 + 1) % 2**31, self.parameters.vector_dim
         rows = np.arange(self.words, dtype=np.int32)
+        self._positions(self.table).reshape(-1, self.width)[:, :dim] = 1
 
         def work(begin: int, end: int) -> None:
             initialise(self.table, self.width, rows, begin, end, dim, seed, aligned(self.width))
@@ -281,13 +288,13 @@ class Training:
         if self._in_rounds:
             self._run_rounds(sums, tell)
         else:
-            rows = self._rows(self.table)
+            rows, positions = self._rows(self.table), self._positions(self.table)
 
             def work(k: int) -> None:
                 size = self.parts[k].size
                 while self.positions[k][0] < size and not self.stop.is_set() and math.isfinite(sums[k][0]):
                     # Chunks are counted from the beginning, so that a resumed job has the same ones.
-                    self._train(k, (int(self.positions[k][0]) // self.chunk + 1) * self.chunk, rows, sums[k])
+                    self._train(k, (int(self.positions[k][0]) // self.chunk + 1) * self.chunk, rows, positions, sums[k])
 
             run_watched(self.pool, work, len(self.parts), tell)
         self.position.sums = (np.sum(sums, axis=0) + carried).tolist()
@@ -298,7 +305,9 @@ class Training:
                 f"try a smaller learning_rate than {self.parameters.learning_rate:g}"
             )
 
-    def _train(self, k: int, end: int, rows: Rows, sums: NDArray[np.float64]) -> None:
+    def _train(
+        self, k: int, end: int, rows: Rows, positions: NDArray[np.float32], sums: NDArray[np.float64]
+    ) -> None:  # fmt: skip
         """Train thread k's part up to `end`."""
         parameters, part = self.parameters, self.parts[k]
         schedule = np.array(
@@ -308,6 +317,12 @@ class Training:
             parameters.mode == "cbow", parameters.window_size, self.chances.share, not parameters.cbow_mean_gradient,
             self.width,
         )  # fmt: skip
+        if positions.size:
+            train_stream_by_position(
+                part, self.positions[k], min(end, part.size), self.chances, self._batches[k], rows,
+                Positions.of(positions, self.width), self._scratches[k], plan, schedule, self.random[k], sums,
+            )  # fmt: skip
+            return
         train_stream(
             part, self.positions[k], min(end, part.size), self.chances, self._batches[k], rows, self._scratches[k],
             plan, schedule, self.random[k], sums,
@@ -323,7 +338,7 @@ class Training:
         size = self.table.size
         tables = [self._copies[size * k : size * (k + 1)] for k in range(len(self.parts))]
         self._share_out(size, copy)
-        rows = [self._rows(table) for table in tables]
+        rows, positions = [self._rows(table) for table in tables], [self._positions(table) for table in tables]
         scratches = self._scratches
         self._scratches = [
             scratch._replace(touched=touched) for scratch, touched in zip(scratches, self._touched, strict=True)
@@ -333,14 +348,14 @@ class Training:
         step = min(max(SHORTEST_ROUND, longest // 100), LONGEST_ROUND, self.chunk)
 
         def work(k: int) -> None:
-            self._train(k, (int(self.positions[k][0]) // step + 1) * step, rows[k], sums[k])
+            self._train(k, (int(self.positions[k][0]) // step + 1) * step, rows[k], positions[k], sums[k])
 
         def merge(begin: int, end: int) -> None:
             merge_copies(self.table, self._copies, len(tables), self._touched, self.width, begin, end)
 
         while not self.epoch_is_done and not self.stop.is_set() and np.isfinite(sums).all():
             run_all(self.pool, [(work, (k,)) for k in range(len(self.parts))])
-            self._share_out(self.input_rows + self.words, merge)
+            self._share_out(self.rows, merge)
             if time.perf_counter() - told > 0.2:
                 tell()
                 told = time.perf_counter()
@@ -399,7 +414,7 @@ class Training:
             rows[np.searchsorted(every, earlier.bucket_ids)] = earlier.bucket_rows
             rows[np.searchsorted(every, ids)] = bucket_rows
             ids, bucket_rows = every, rows
-        word_rows, output = table[: self.words].copy(), table[self.input_rows :].copy()
+        word_rows, output = table[: self.words].copy(), table[self.input_rows : self.input_rows + self.words].copy()
         return TrainedVectors(self.vocabulary, word_rows, ids, bucket_rows, output)
 
 
@@ -496,12 +511,16 @@ def _train(
     parameters, report, stop = context.hyperparameters, context.report, context.stop
     clock = Clock()
     with clock.phase("read"):
-        loaded = texts.read(context.channels["train"], labelled=False)
-        corpus = texts.encode(loaded, max(1, context.threads), stop, labelled=False)
-        del loaded
+        loaded = text_files.read(context.channels["train"], labelled=False)
+        corpus = texts.encode(
+            loaded, max(1, context.threads), stop, labelled=False, memory_bytes=context.memory_bytes
+        )  # fmt: skip
+        words_read = corpus.tokens
+        if parameters.phrases:
+            corpus = phrases.join(corpus, parameters, report, stop)
         vocabulary, kinds = read_vocabulary(corpus, parameters, earlier)
         _check_vocabulary(vocabulary, parameters)
-        words_read, words = corpus.tokens, int(vocabulary.word_counts.sum())
+        words = int(vocabulary.word_counts.sum())
         lines = sum(part.starts.size - 1 for part in corpus.parts)
         stream = make_stream(corpus, kinds, words)
         del corpus
@@ -520,7 +539,7 @@ def _train(
                 f"character n-grams: {int(subwords.sizes.sum()) - len(vocabulary.words):,}, in {subwords.ids.size:,} "
                 f"buckets; rows of words that have the same ones are shared: {subwords.rows:,}"
             )
-        _check_memory(context, len(vocabulary.words), subwords.ids.size, threads)
+        _check_memory(context, stream.size, len(vocabulary.words), subwords.ids.size, threads)
         training = Training(parameters, vocabulary, stream, subwords, threads, pool, stop, report)
         training.initialise()
         marks = [zlib.adler32(stream.data), zlib.adler32(vocabulary.word_counts.data), subwords.ids.size]
@@ -563,6 +582,11 @@ def _run(training: Training, checkpoint: Checkpoint, clock: Clock) -> None:
             training.save(checkpoint)
             report.say(f"stopped in epoch {epoch} of {epochs}; a checkpoint is kept")
             return
+        if not training.position.sums[1]:
+            report.say(
+                f"epoch {epoch} trained hardly any word: sampling_threshold = {training.parameters.sampling_threshold:g} "
+                "leaves out the words of so small a text, or its lines have one word; raise it, or give more text"
+            )
         report.say(f"epoch {epoch} of {epochs}: loss {training.end_epoch():.4f}")
         if training.stop.is_set() or (epoch < epochs and checkpoint.is_due):
             with clock.phase("checkpoint"):
@@ -582,10 +606,15 @@ def _check_vocabulary(vocabulary: Vocabulary, parameters: BlazingTextHyperparame
         )
 
 
+def position_rows(parameters: BlazingTextHyperparameters) -> int:
+    """How many rows of position weights there are."""
+    return 2 * parameters.window_size if parameters.weighs_positions else 0
+
+
 def table_bytes(parameters: BlazingTextHyperparameters, words: int, buckets: int, threads: int) -> int:
     """Memory of the rows while training, and of their copies for the model."""
     copies = 1 + (threads if parameters.deterministic and threads > 1 else 0)
-    rows = 2 * words + buckets
+    rows = 2 * words + buckets + position_rows(parameters)
     return 4 * rows * (padded(parameters.vector_dim) * copies + parameters.vector_dim)
 
 
@@ -598,11 +627,14 @@ def advice(parameters: BlazingTextHyperparameters) -> str:
     )
 
 
-def _check_memory(context: TrainingContext[BlazingTextHyperparameters], words: int, buckets: int, threads: int) -> None:
-    """Refuse what cannot fit, now that the vocabulary is known, before it is allocated."""
-    need = table_bytes(context.hyperparameters, words, buckets, threads)
+def _check_memory(
+    context: TrainingContext[BlazingTextHyperparameters], tokens: int, words: int, buckets: int, threads: int
+) -> None:  # fmt: skip
+    """Refuse what cannot fit, now that the text is known, before it is allocated."""
+    need = 4 * tokens + table_bytes(context.hyperparameters, words, buckets, threads)
     if context.memory_bytes is not None and need > context.memory_bytes:
         raise ClientError(
-            f"the vectors of {words:,} words and {buckets:,} n-grams' buckets need {need / 2**30:.1f} GiB of memory "
-            f"and {context.memory_bytes / 2**30:.1f} GiB are available: {advice(context.hyperparameters)}"
+            f"{tokens:,} words of text, and the vectors of {words:,} words and {buckets:,} n-grams' buckets, need "
+            f"{need / 1e9:.1f} GB of memory and {context.memory_bytes / 1e9:.1f} GB is available: "
+            f"{advice(context.hyperparameters)}"
         )
