@@ -383,6 +383,19 @@ def begins_with(text, start, end, prefix):
 
 
 @kernel
+def end_of_line(text, begin, end):
+    """Where the first newline of text[begin:end] is, or `end`."""
+    while begin + 64 <= min(end, text.size):
+        found = newlines(text, begin)
+        if found:
+            return begin + trailing_zeros(found)
+        begin += 64
+    while begin < end and text[begin] != NEWLINE:
+        begin += 1
+    return begin
+
+
+@kernel
 def unquote(text, begin, end, prefix):
     """Strip, in place, the quotes around each line's text, as a CSV writer set them; returns how many lines had any.
 
@@ -392,9 +405,7 @@ def unquote(text, begin, end, prefix):
     """
     changed = 0
     while begin < end:
-        stop = begin
-        while stop < end and text[stop] != NEWLINE:
-            stop += 1
+        stop = end_of_line(text, begin, end)
         first, last = begin, stop
         begin = stop + 1
         while True:  # past labels in front
@@ -404,6 +415,8 @@ def unquote(text, begin, end, prefix):
                 break
             while first < last and not is_blank(text[first]):
                 first += 1
+        if first == last or text[first] != QUOTE:
+            continue
         while True:  # and behind
             while last > first and is_blank(text[last - 1]):
                 last -= 1
@@ -413,7 +426,7 @@ def unquote(text, begin, end, prefix):
             if not begins_with(text, word, last, prefix):
                 break
             last = word
-        if last - first < 3 or text[first] != QUOTE or text[last - 1] != QUOTE:
+        if last - first < 3 or text[last - 1] != QUOTE:
             continue
         if is_blank(text[first + 1]) or is_blank(text[last - 2]):
             continue
