@@ -128,8 +128,9 @@ def count_ours(text: Path, settings: dict[str, Any], times: dict[str, float]) ->
         (Path(folder) / "text").symlink_to(text.resolve())
         for name in ("warm", "count"):
             with clock(times, name):
-                found = corpus.encode(text_files.read(Channel("train", Path(folder))), settings["threads"], Event())
-                vocabulary, _ = Vocabulary.build(found.counts, 5)
+                loaded = text_files.read(Channel("train", Path(folder)), labelled=False)
+                found = corpus.encode(loaded, settings["threads"], Event(), labelled=False)
+                vocabulary, _ = Vocabulary.build(found.counts, 5, labelled=False)
     return len(vocabulary.words)
 
 

@@ -26,7 +26,7 @@ from wildsage.algorithms.blazingtext.kernels.supervised import (
     train_lines,
 )
 from wildsage.algorithms.blazingtext.losses import make_loss
-from wildsage.algorithms.blazingtext.memory import stores_halves
+from wildsage.algorithms.blazingtext.memory import fresh, stores_halves
 from wildsage.algorithms.blazingtext.training import random_states, run_watched, tell_progress
 from wildsage.algorithms.vector import aligned, padded
 from wildsage.contract.errors import ClientError
@@ -51,7 +51,7 @@ MERGE_EVERY = 16
 # With these losses a line writes to few of the output rows, so that threads share them, unless labels are few.
 SPARSE_LOSSES, MANY_LABELS = (HIERARCHICAL, NEGATIVE), 100
 CHUNK = 1 << 27  # floats read or written between two looks at the stop flag, a fraction of a second
-SAMPLE_LINES, SAMPLE_BLOCKS = 10_000, 100  # training lines that an accuracy is taken of, and the pieces these come in
+SAMPLE_LINES, SAMPLE_BLOCKS = 4_000, 100  # training lines that an accuracy is taken of, and the pieces these come in
 
 
 @dataclass
@@ -93,7 +93,7 @@ class Training:
         self.repeated = numbering.repeated(words)
         self.dtype = np.int16 if stores_halves(parameters, numbering.rows) else np.float32
         self.noise = rounding_noise()
-        self.table: Table = aligned((numbering.rows + self.repeated.size) * self.width, self.dtype)
+        self.table: Table = fresh((numbering.rows + self.repeated.size) * self.width, self.dtype)
         self.output = aligned(self.classes * self.width)
         self.best: tuple[Table, NDArray[np.float32]] | None = None
         self.random = random_states(parameters.seed, len(parts))
@@ -250,7 +250,7 @@ class Training:
     def keep_best(self) -> None:
         """Copy the rows as they are: the best so far."""
         if self.best is None:
-            self.best = (aligned(self.table.size, self.dtype), aligned(self.output.size, zero=False))
+            self.best = (fresh(self.table.size, self.dtype), aligned(self.output.size, zero=False))
         table, output = self.best
 
         def copy(begin: int, end: int) -> None:
@@ -286,7 +286,7 @@ class Training:
         def take(facts: dict[str, Any], stored: Mapping[str, NDArray[Any]]) -> None:
             self.table[: self._numbered], self.output[:] = stored["table"], stored["output"]
             if "best_table" in stored:
-                self.best = (aligned(self.table.size, self.dtype), aligned(self.output.size, zero=False))
+                self.best = (fresh(self.table.size, self.dtype), aligned(self.output.size, zero=False))
                 self.best[0][: self._numbered], self.best[1][:] = stored["best_table"], stored["best_output"]
             random = stored["random"]
             self.position = Position(

@@ -24,6 +24,7 @@ import numpy as np
 from wildsage.algorithms.blazingtext.hyperparameters import LIMITS
 from wildsage.algorithms.blazingtext.kernels.predict import HIERARCHICAL, ONE_VS_ALL, scan_entries
 from wildsage.algorithms.blazingtext.kernels.rows import spread_rows
+from wildsage.algorithms.blazingtext.kernels.text import write_entries
 from wildsage.algorithms.vector import padded
 from wildsage.contract.errors import AlgorithmError, DataError, InternalServerError
 
@@ -218,7 +219,7 @@ class FastTextFile:
         ):
             raise AlgorithmError(f"bucket_ids must ascend within 0 and {settings.bucket - 1}")
         packed = pack_entries(words, word_counts, label=False) + pack_entries(labels, label_counts, label=True)
-        lengths = np.array([len(word) for word in [*words, *labels]], np.int64) + ENTRY.size
+        lengths = np.fromiter(map(len, [*words, *labels]), np.int64) + ENTRY.size
         counts = np.concatenate([word_counts, label_counts]).astype(np.int64)
         return cls(
             settings=settings,
@@ -280,8 +281,14 @@ def model_kind(path: Path) -> int | None:
 
 
 def pack_entries(words: list[bytes], counts: NDArray[np.int64], *, label: bool) -> bytes:
-    """The dictionary's entries of words or labels. None may hold a NUL."""
-    return b"".join(word + ENTRY.pack(count, label) for word, count in zip(words, counts.tolist(), strict=True))
+    """The dictionary's entries of words or labels. Raises AlgorithmError for a word that holds a NUL."""
+    joined = b"\0".join([*words, b""])
+    if joined.count(b"\0") != len(words):
+        raise AlgorithmError("a word of a model must not hold a zero byte")
+    text = np.frombuffer(joined, np.uint8)
+    packed = np.empty(text.size + (ENTRY.size - 1) * len(words), np.uint8)
+    write_entries(text, counts.astype(np.int64, copy=False), label, packed)
+    return packed.tobytes()
 
 
 def read(path: Path) -> FastTextFile:

@@ -14,7 +14,7 @@ import numpy as np
 from wildsage.algorithms.blazingtext.corpus import StoppedEarlyError
 from wildsage.algorithms.blazingtext.kernels import features as kernels
 from wildsage.algorithms.blazingtext.kernels.supervised import Lines
-from wildsage.algorithms.vector import aligned
+from wildsage.algorithms.blazingtext.memory import fresh
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,7 +116,7 @@ def expand(
     label_starts = joined(lambda k: counts[k][1][kept[k]])
     tokens = joined(lambda k: np.diff(corpus.parts[k].starts)[kept[k]])
     made = Features(
-        np.empty(int(starts[-1]), np.int32), starts, np.empty(int(label_starts[-1]), np.int32), label_starts, tokens,
+        fresh(int(starts[-1]), np.int32), starts, np.empty(int(label_starts[-1]), np.int32), label_starts, tokens,
         unlabelled, first, empty,
     )  # fmt: skip
     firsts = np.cumsum([0] + [lines.size for lines in kept])
@@ -144,7 +144,7 @@ def number(
     The numbers do not depend on the number of threads.
     """
     count = shape[2] + (shape[1] if shape[0] > 1 else 0)
-    states = aligned(2 * count, np.int32, zero=False)
+    states = fresh(2 * count, np.int32)
     states.fill(kernels.UNSEEN)
     if kept is not None:
         states[2 * kept] = kernels.KEPT
@@ -172,7 +172,7 @@ def compact(made: Features, numbering: Numbering, threads: int, pool: ThreadPool
 
     def part(begin: int, end: int) -> Lines:
         lines = _part(made, begin, end)
-        last = np.full(numbering.rows, -1, np.int64)
+        last = np.full(numbering.rows, -1, np.int32 if lines.rows.size < 2**31 else np.int64)
         starts = lines.starts - lines.starts[0]
         kernels.compact(
             lines.rows, starts, begin, numbering.states, numbering.own_rows, numbering.own_weights, last, lines.weights,
@@ -220,7 +220,7 @@ def _part(made: Features, begin: int, end: int) -> Lines:
     first_label, last_label = int(made.label_starts[begin]), int(made.label_starts[end])
     return Lines(
         rows=made.features[first:last],
-        weights=np.empty(last - first, np.float32),
+        weights=fresh(last - first, np.float32),
         starts=made.starts[begin : end + 1] - first,
         inverses=(1 / np.maximum(1, np.diff(made.starts[begin : end + 1]))).astype(np.float32),
         labels=made.labels[first_label:last_label],

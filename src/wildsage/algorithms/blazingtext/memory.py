@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
 
 _FLOAT, _HALF = 4, 2  # bytes
-LARGE_TABLE = 64 << 20  # bytes of float32; below, it may well be in the processor's cache, and halves gain nothing
+LARGE_TABLE = 1 << 20  # bytes of float32; below, it is in a core's own cache, and halves gain nothing
 
 HUGE_PAGE = 2 << 20  # bytes
 

@@ -19,7 +19,7 @@ from wildsage.algorithms.vector import prefetch
 UNSEEN, SHARED, OWN = -1, -2, -3  # states of a feature; OWN - i: only line i has it
 KEPT = -(2**31)  # not seen yet, and to have a row that is its alone
 OUT_OF_VOCABULARY, UNKNOWN_LABEL, LABEL = -1, -2, -3
-AHEAD = 32  # features whose state is fetched beforehand
+AHEAD, NEAR = 32, 12  # features whose state, and then what that leads to, is fetched beforehand
 
 
 @kernel
@@ -143,7 +143,8 @@ def compact(features, starts, first, states, own_rows, own_weights, last, weight
 
     features: int32, of this part, out: rows. starts: int64 (lines + 1,), into them. states: a shared feature's row,
     else negative; the odd place counts how often its one line has it, less one. own_weights: float32 (all lines,), out.
-    last: int64 (rows,), -1 at first, the thread's own. weights: float32, out. row_starts: int64 (lines + 1,), out.
+    last: int32 or int64 (rows,), -1 at first, the thread's own. weights: float32, out. row_starts: int64
+    (lines + 1,), out.
     """
     q = 0
     stop = starts[starts.size - 1] - 1
@@ -153,6 +154,9 @@ def compact(features, starts, first, states, own_rows, own_weights, last, weight
         own = -1
         for t in range(starts[i], starts[i + 1]):
             prefetch(states, 2 * np.int64(features[min(t + AHEAD, stop)]))
+            soon = states[2 * np.int64(features[min(t + NEAR, stop)])]
+            if soon >= 0:
+                prefetch(last, np.int64(soon))
             x = 2 * np.int64(features[t])
             row = states[x]
             if row < 0:

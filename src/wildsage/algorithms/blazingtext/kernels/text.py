@@ -354,6 +354,25 @@ def join_words(home, begins, lengths, numbers, out):
 
 
 @kernel
+def write_entries(text, counts, label, out):
+    """Write a dictionary as fastText's file has it: each word, a zero, its count in eight bytes, and its kind in one.
+
+    text: uint8, each word with a zero behind it. counts: int64 (words,). out: uint8, 9 bytes a word more than text.
+    """
+    to, word = 0, 0
+    for byte in text:
+        out[to] = byte
+        to += 1
+        if byte == 0:
+            for shift in range(0, 64, 8):
+                out[to] = (counts[word] >> shift) & 255
+                to += 1
+            out[to] = label
+            to += 1
+            word += 1
+
+
+@kernel
 def hash_words(home, positions, lengths, prefix, hashes, is_label):
     """fastText's hash of each word, widened as an n-gram of one word; and which words begin with `prefix`."""
     for k in range(positions.size):
@@ -383,6 +402,19 @@ def begins_with(text, start, end, prefix):
 
 
 @kernel
+def end_of_line(text, begin, end):
+    """Where the first newline of text[begin:end] is, or `end`."""
+    while begin + 64 <= min(end, text.size):
+        found = newlines(text, begin)
+        if found:
+            return begin + trailing_zeros(found)
+        begin += 64
+    while begin < end and text[begin] != NEWLINE:
+        begin += 1
+    return begin
+
+
+@kernel
 def unquote(text, begin, end, prefix):
     """Strip, in place, the quotes around each line's text, as a CSV writer set them; returns how many lines had any.
 
@@ -392,9 +424,7 @@ def unquote(text, begin, end, prefix):
     """
     changed = 0
     while begin < end:
-        stop = begin
-        while stop < end and text[stop] != NEWLINE:
-            stop += 1
+        stop = end_of_line(text, begin, end)
         first, last = begin, stop
         begin = stop + 1
         while True:  # past labels in front
@@ -404,6 +434,8 @@ def unquote(text, begin, end, prefix):
                 break
             while first < last and not is_blank(text[first]):
                 first += 1
+        if first == last or text[first] != QUOTE:
+            continue
         while True:  # and behind
             while last > first and is_blank(text[last - 1]):
                 last -= 1
@@ -413,7 +445,7 @@ def unquote(text, begin, end, prefix):
             if not begins_with(text, word, last, prefix):
                 break
             last = word
-        if last - first < 3 or text[first] != QUOTE or text[last - 1] != QUOTE:
+        if last - first < 3 or text[last - 1] != QUOTE:
             continue
         if is_blank(text[first + 1]) or is_blank(text[last - 2]):
             continue
