@@ -43,8 +43,10 @@ def recognise(folder: Path) -> str:
     """Which algorithm can load a model folder. Raises ClientError, saying what is in the folder, if none can."""
     if not folder.is_dir():
         raise ClientError(f"{folder} is not a folder of a model")
-    for name in names():
-        if get(name).model_in(folder):
+    kinds = {name: kind for name in names() if (kind := get(name).model_in(folder)) is not None}
+    for name, kind in kinds.items():
+        # A special kind of another algorithm's models is its own, though the other could load it, too.
+        if not any(other is not kind and issubclass(other, kind) for other in kinds.values()):
             return name
     held = sorted(path.name for path in folder.iterdir())
     listed = ", ".join(held[:10]) + (", …" if len(held) > 10 else "")

@@ -59,7 +59,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         text = Extent()
         for name in ("train", "validation", "test"):
             if name in context.channels:
-                text = text + _measure(context.channels[name], parameters.word_ngrams)
+                text = text + measure(context.channels[name], parameters.word_ngrams)
         words = min(text.words, text.tokens // max(1, parameters.min_count))
         buckets = parameters.buckets if parameters.word_ngrams > 1 else 0
         rows = words + min(buckets, text.ngrams)
@@ -90,7 +90,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
     def _train_classifier(self, context: TrainingContext[BlazingTextHyperparameters]) -> TextClassifier:
         from wildsage.algorithms.blazingtext import losses, supervised
 
-        _tell_compilation(context)
+        tell_compilation(context)
         parameters = context.hyperparameters
         earlier = None
         if "model" in context.channels:
@@ -124,7 +124,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
     def _train_words(self, context: TrainingContext[BlazingTextHyperparameters]) -> WordVectors:
         from wildsage.algorithms.blazingtext import word_vectors
 
-        _tell_compilation(context)
+        tell_compilation(context)
         parameters = context.hyperparameters
         with ExitStack() as stack:
             earlier = None
@@ -156,7 +156,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
             output=rows.output,
         )
         if parameters.evaluation:
-            _evaluate(context, model)
+            evaluate(context, model)
         return model
 
     @classmethod
@@ -184,13 +184,11 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
             models = []
             for more in ({"storage": "float32", "k_fold": 2}, {"storage": "float16"}):
                 parameters = BlazingTextHyperparameters.model_validate(values | more)
-                context = TrainingContext(
-                    parameters, channels, base, base / str(more["storage"]), _Silence(), threads=2
-                )
+                context = TrainingContext(parameters, channels, base, base / str(more["storage"]), Silence(), threads=2)
                 models.append(cls()._train_classifier(context))
             for more in ({"mode": "skipgram", "subwords": True}, {"mode": "cbow", "loss": "hs"}):
                 parameters = BlazingTextHyperparameters.model_validate(values | more)
-                cls()._train_words(TrainingContext(parameters, channels, base, base, _Silence()))
+                cls()._train_words(TrainingContext(parameters, channels, base, base, Silence()))
             (base / "model").mkdir()
             use_models(base / "model", models[-1])
         # What so small a job does not come to: a prepared model's rows, a table of words that grows, threads in rounds.
@@ -202,7 +200,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         copy_table(np.zeros(2, np.uint64), np.zeros(4, np.uint64))
 
 
-class _Silence:
+class Silence:
     """A reporter that nobody listens to."""
 
     def metric(self, name: str, value: float, *, epoch: int | None = None) -> None:
@@ -218,14 +216,15 @@ class _Silence:
         pass
 
 
-def _tell_compilation(context: TrainingContext[BlazingTextHyperparameters]) -> None:
+def tell_compilation(context: TrainingContext[Any], *more: str) -> None:
+    """Say that kernels are yet to be compiled, if so. more: modules with kernels of the job's own."""
     from wildsage.algorithms.kernel import missing
 
-    if missing("wildsage.algorithms.blazingtext.kernels"):
+    if missing("wildsage.algorithms.blazingtext.kernels", *more):
         context.report.say(f"compiling kernels, once for this machine: about {COMPILE_SECONDS} s")
 
 
-def _evaluate(context: TrainingContext[BlazingTextHyperparameters], model: WordVectors) -> None:
+def evaluate(context: TrainingContext[Any], model: WordVectors) -> None:
     """Score the vectors on the sets of word pairs in channel `evaluation`."""
     from wildsage.algorithms.blazingtext import similarity
 
@@ -248,7 +247,7 @@ def _earlier_model(context: TrainingContext[BlazingTextHyperparameters], stack: 
     from wildsage.algorithms.blazingtext.losses import CODES
 
     parameters = context.hyperparameters
-    model = TextClassifier.load(_model_folder(context, stack, TextClassifier, ("model.bin",)))
+    model = TextClassifier.load(model_folder(context, stack, TextClassifier, ("model.bin",)))
     settings, problems = model.file.settings, []
     if model.file.quantised:
         problems.append("it is quantised: go on from the .bin that it was made of")
@@ -269,7 +268,7 @@ def _earlier_model(context: TrainingContext[BlazingTextHyperparameters], stack: 
 def _earlier_words(context: TrainingContext[BlazingTextHyperparameters], stack: ExitStack) -> WordVectors:
     """Load the word vectors in channel `model`, and check that training can go on from them."""
     parameters = context.hyperparameters
-    model = WordVectors.load(_model_folder(context, stack, WordVectors, ("vectors.bin", "vectors.txt")))
+    model = WordVectors.load(model_folder(context, stack, WordVectors, ("vectors.bin", "vectors.txt")))
     settings, problems = model.file.settings, []
     if model.file.quantised:
         problems.append("it is quantised: go on from the .bin that it was made of")
@@ -290,37 +289,43 @@ def _earlier_words(context: TrainingContext[BlazingTextHyperparameters], stack: 
     return model
 
 
-def _model_folder(
-    context: TrainingContext[BlazingTextHyperparameters],
+def model_folder(
+    context: TrainingContext[Any],
     stack: ExitStack,
     kind: type[TextClassifier] | type[WordVectors],
     names: tuple[str, ...],
+    beside: tuple[str, ...] = (),
 ) -> Path:
-    """The folder of channel `model`, or one with what its archive holds of the files named, the first that it has."""
+    """The folder of channel `model`, or one with what its archive holds of the files named, the first that it has.
+
+    beside: more files that are wanted where the archive has them.
+    """
     folder = context.channels["model"].path
     if not kind.recognises(folder):
         archives = [file for file in context.channels["model"].files() if file.name.endswith((".tar.gz", ".tgz"))]
         if archives:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            _unpack_model(archives[0], folder, names)
+            if not any(_unpacked(archives[0], folder, name) for name in names):
+                raise DataError(f"holds no {' and no '.join(names)}", file=archives[0])
+            for name in beside:
+                _unpacked(archives[0], folder, name)
     return folder
 
 
-def _unpack_model(archive: Path, folder: Path, names: tuple[str, ...]) -> None:
-    """Copy one file of an archive, whatever else it holds and wherever it would put it: the first of `names`."""
+def _unpacked(archive: Path, folder: Path, name: str) -> bool:
+    """Copy one file of an archive, whatever else it holds and wherever it would put it; returns whether it has it."""
     try:
-        for name in names:
-            with tarfile.open(archive) as opened:
-                for member in opened:
-                    if member.isfile() and os.path.basename(member.name) == name:
-                        source = opened.extractfile(member)
-                        if source is not None:
-                            with source, (folder / name).open("wb") as file:
-                                shutil.copyfileobj(source, file, 1 << 20)
-                            return
+        with tarfile.open(archive) as opened:
+            for member in opened:
+                if member.isfile() and os.path.basename(member.name) == name:
+                    source = opened.extractfile(member)
+                    if source is not None:
+                        with source, (folder / name).open("wb") as file:
+                            shutil.copyfileobj(source, file, 1 << 20)
+                        return True
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise DataError(f"cannot be unpacked: {error}", file=archive) from error
-    raise DataError(f"holds no {' and no '.join(names)}", file=archive)
+    return False
 
 
 def _words_estimate(context: TrainingContext[BlazingTextHyperparameters]) -> MemoryEstimate:
@@ -328,7 +333,7 @@ def _words_estimate(context: TrainingContext[BlazingTextHyperparameters]) -> Mem
     from wildsage.algorithms.blazingtext.word_vectors import advice, table_bytes
 
     parameters = context.hyperparameters
-    text = _measure(context.channels["train"], 1)
+    text = measure(context.channels["train"], 1)
     words = min(text.words, text.tokens)
     kept = min(words, text.tokens // max(1, parameters.min_count))
     buckets = min(parameters.buckets, 20 * kept) if parameters.makes_subwords else 0
@@ -355,7 +360,7 @@ class Extent:
         )
 
 
-def _measure(channel: Channel, order: int) -> Extent:
+def measure(channel: Channel, order: int) -> Extent:
     """A channel's extent, from the head of each file; nothing is known of a pipe. order: the longest n-gram."""
     if channel.input_mode is InputMode.PIPE:
         return Extent()

@@ -6,7 +6,6 @@ Source: Pennington, Socher and Manning, "GloVe: Global Vectors for Word Represen
 from __future__ import annotations
 
 import errno
-import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from wildsage.algorithms.glove.kernels.counting import (
 from wildsage.contract.errors import ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from threading import Event
 
     from numpy.typing import NDArray
@@ -145,7 +144,7 @@ class Appended:
         self.path.touch()
 
     def add(self, numbers: NDArray[Any]) -> int:
-        """Write numbers behind those that are there; returns where they begin. Raises ClientError if the disk is full."""
+        """Write numbers behind the others; returns where they begin. Raises ClientError if the disk is full."""
         try:
             with self.path.open("ab") as file:
                 numbers.tofile(file)
@@ -254,9 +253,7 @@ def _write_runs(
     return runs
 
 
-def _merge(
-    runs: Runs, counting: Counting, folder: Path, threads: int, pool: ThreadPoolExecutor, stop: Event
-) -> Matrix:
+def _merge(runs: Runs, counting: Counting, folder: Path, threads: int, pool: ThreadPoolExecutor, stop: Event) -> Matrix:
     """Add up the runs, a row of blocks at a time in each thread."""
     keys, units = runs.mapped()
     ends = np.array(runs.bounds, np.int64).reshape(-1, 2)

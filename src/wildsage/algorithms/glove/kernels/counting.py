@@ -37,9 +37,9 @@ def list_pairs(stream, end, shares, symmetric, limit, firsts, corner, bits, dist
     """Count pairs of the words up to stream[end] with those before them, till `pairs` is full.
 
     stream: int32, words, and negative where a line ends. shares: int64 (window + 1,), units of each distance.
-    limit, firsts: the corner's shape; corner: int64, updated, with one more entry, which means nothing. pairs: int64, out: keys. state: int64
-    (2,): the position in the stream, and how many pairs there are.
-    Bound by the corner's latency where it does not fit into the second cache.
+    limit, firsts: the corner's shape; corner: int64, updated, with one more entry, which means nothing. pairs: int64,
+    out: keys. state: int64 (2,): the position in the stream, and how many pairs there are.
+    Bound by arithmetic, some 25 operations a pair, while the corner fits into the second cache.
     """
     window, at, n = shares.size - 1, state[0], state[1]
     nowhere = corner.size - 1
@@ -111,7 +111,7 @@ def add_up(pairs, n, shares, distance_bits, units):
 
 @kernel
 def list_corner(words, symmetric, limit, firsts, corner, bits, keys, units):
-    """Write the corner's cells in order of their keys. Returns how many. keys, units: int64, out, as large as corner."""
+    """Write the corner's cells in order of their keys; returns how many. keys, units: int64, out, as large as it."""
     n, transposed = 0, (corner.size - 1) // 2
     rows = min(words, limit)
     for row_block in range((rows + SIDE - 1) >> SIDE_BITS):
