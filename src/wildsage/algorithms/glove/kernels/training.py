@@ -25,8 +25,8 @@ def train_visits(visits, at, end, most, blocks, cells, values, table, words, wid
     values: float32 (2 * N,), of each non-zero its logarithm and its weight. table: float32, rows of 2 * width. sums:
     float64 (2,), cost and non-zeros, added to.
     A step is that of the usual C program: with g the gradient times the learning rate, w -= g / sqrt(G), G += g * g.
-    Of the new rate, r / sqrt(1 + q) with q = (g * r)^2, three terms of the series are taken, since a root took as long as
-    all else. They leave an error below q^3 / 3, and q is small, but for a bias's first steps.
+    Of the new rate, r / sqrt(1 + q) with q = (g * r)^2, three terms of the series are taken, since a root took longer.
+    They leave an error below q^3 / 3, and q is small, but for a bias's first steps.
     Bound by multiply-adds, 17 * width of them.
     """
     stride, zero, one = 2 * width, splat(np.float32(0)), splat(np.float32(1))
