@@ -237,8 +237,8 @@ def trained(
 ) -> None:
     """The C program's epochs."""
     said = program(
-        given.program, "glove", Path(os.devnull), folder / "said", "-save-file", str(folder / "vectors"), "-threads", "1",
-        "-input-file", str(folder / "shuffled.bin"), "-x-max", "100", "-iter", str(given.epochs), "-vector-size",
+        given.program, "glove", Path(os.devnull), folder / "said", "-save-file", str(folder / "vectors"), "-threads",
+        "1", "-input-file", str(folder / "shuffled.bin"), "-x-max", "100", "-iter", str(given.epochs), "-vector-size",
         str(DIM), "-binary", "0", "-vocab-file", str(folder / "vocabulary"), "-verbose", "1",
     )  # fmt: skip
     costs["C program"] = [float(cost) for cost in re.findall(r"cost: ([0-9.]+)", said[1])]

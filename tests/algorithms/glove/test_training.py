@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -43,13 +42,12 @@ def same(a: TrainedRows, b: TrainedRows) -> bool:
 
 def visited(epochs: Training, matrix: Matrix) -> Iterator[tuple[int, int, float, float]]:
     """The non-zeros in the order that one thread meets them."""
-    for t in range(epochs.groups):
+    for t in range(epochs.rounds):
         epochs.position.round = t
-        bounds = epochs._cells
-        sizes = [int(matrix.blocks[epochs._visits[a:b] >> 1, 3].sum()) for a, b in pairwise(bounds.tolist())]
-        for cell in np.argsort(-np.array(sizes), kind="stable"):
+        bounds, sizes = epochs._cells, epochs._sizes[t * epochs.groups :][: epochs.groups]
+        for cell in np.argsort(-sizes, kind="stable"):
             for visit in epochs._visits[bounds[cell] : bounds[cell + 1]].tolist():
-                row, column, first, size = matrix.blocks[visit >> 1].tolist()
+                row, column, first, size = epochs.shares[visit >> 1].tolist()
                 for k in range(first, first + size):
                     place = int(matrix.cells[k])
                     pair = row * SIDE + place // SIDE, column * SIDE + place % SIDE
@@ -88,6 +86,40 @@ def test_rows_and_costs_are_those_of_the_reference(symmetric: bool, words: int, 
     assert np.all(ours.rows[1, :, 0, dim] == 1)
 
 
+def test_large_blocks_are_cut_into_equal_shares() -> None:
+    blocks = np.array([[0, 0, 0, 5000], [0, 1, 5000, 2048], [1, 1, 7048, 1]])
+    shares = training.cut(blocks)
+    assert shares[:, 2].tolist() == [0, 1666, 3333, 5000, 7048]
+    assert shares[:, 3].tolist() == [1666, 1667, 1667, 2048, 1]
+    assert shares[:, :2].tolist() == [[0, 0]] * 3 + [[0, 1], [1, 1]]
+    assert training.cut(blocks[:0]).shape == (0, 4)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_cells_of_a_round_have_no_row_in_common(threads: int, tmp_path: Path) -> None:
+    stream = np.random.default_rng(1).integers(0, 20_000, 40_000).astype(np.int32)
+    vocabulary = Vocabulary([b"%d" % k for k in range(20_000)], np.ones(20_000, np.int64), [], np.zeros(0, np.int64))
+    parameters = GloveHyperparameters.parse(SMALL)
+    with ThreadPoolExecutor(threads) as pool:
+        matrix = count(stream, Counting(20_000, 4, True, 10, 0.75, 0), tmp_path, 1, 1 << 26, pool, Event())
+        ours = Training(parameters, 20_000, matrix, threads, pool, Event(), Listener())
+    ours.initialise(None, vocabulary)
+    ours.plan_epoch()
+    assert ours.groups > 3
+    assert sorted(ours._visits) == sorted(set(ours._visits))
+    for turn in range(ours.rounds):
+        ours.position.round = turn
+        bounds, rows, columns = ours._cells, set[int](), set[int]()
+        for cell in range(ours.groups):
+            visits = ours._visits[bounds[cell] : bounds[cell + 1]]
+            sides = [ours.shares[visit >> 1, :2][:: -1 if visit & 1 else 1].tolist() for visit in visits.tolist()]
+            here, there = {side[0] for side in sides}, {side[1] for side in sides}
+            assert not here & rows
+            assert not there & columns
+            rows |= here
+            columns |= there
+
+
 def test_the_cost_falls_and_is_told(tmp_path: Path) -> None:
     listener = Listener()
     train(tmp_path, sentences(300), listener, epochs=6)
@@ -101,7 +133,7 @@ def test_the_cost_falls_and_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("values", [{}, {"symmetric": False}], ids=str)
 def test_threads_and_memory_change_nothing(values: dict[str, Any], tmp_path: Path) -> None:
-    text = wide(400, 6200)
+    text = wide(400, 13_000)
     one = train(tmp_path / "one", text, epochs=2, **values)
     listener = Listener()
     three = train(tmp_path / "three", text, listener, threads=3, epochs=2, memory_limit=16, **values)

@@ -1,8 +1,10 @@
 """GloVe from a channel's text to trained rows: epochs over the blocks of the matrix, on threads that never meet.
 
-Rows of blocks are shared out to groups, and columns to as many, anew for each epoch. In round t of an epoch, group g of
-the rows is trained with group g + t of the columns: a round's cells have no word's row and no context's row in common,
-so any number of threads gives the same result. Within a cell, blocks are in random order.
+An epoch is SWEEPS sweeps. Large blocks are cut into shares, and each share falls into a sweep by chance: met whole, a
+block of frequent words would pull their rows its own way, and the second epoch's cost was a tenth higher. In a sweep,
+rows of blocks are shared out to groups at random, and columns to as many. In its round t, group g of the rows is trained
+with group g + t of the columns: a round's cells have no word's row and no context's row in common, so any number of
+threads gives the same result. Within a cell, shares are in random order.
 
 Source: Pennington, Socher and Manning, "GloVe: Global Vectors for Word Representation", EMNLP 2014.
 """
@@ -46,8 +48,10 @@ if TYPE_CHECKING:
     from wildsage.algorithms.glove.model import GloveVectors
 
 END_OF_LINE, NO_WORD = -1, -2  # in a stream of words; see blazingtext.word_vectors.make_stream
+SWEEPS = 16
+SHARE = 2048  # most non-zeros of a share; with two for each row that it touches, rows are still met in the cache
 GROUPS = 64  # most groups of rows of blocks, and so most threads
-STRIPES_OF_GROUP = 4  # fewer, and a round's cells are too different in size
+STRIPES_OF_GROUP = 8  # fewer, and a round's cells are too different in size
 PIECE = 1 << 20  # non-zeros between two looks at the stop flag, about a tenth of a second
 INITIAL_ROWS = 1 << 14  # drawn at a time
 MB = 1_000_000
@@ -95,8 +99,13 @@ class Training:
         self.threads = max(1, min(threads, self.groups))
         self.non_zeros = matrix.non_zeros
         self.position, self.done = Position(), np.zeros(self.groups, np.int64)  # visits, of each cell of a round
-        self.non_zeros_done_here, self._blocks = 0, np.ascontiguousarray(matrix.blocks).reshape(-1)
-        self._visits, self._bounds = np.empty(0, np.int64), np.empty(0, np.int64)
+        self.non_zeros_done_here, self.shares = 0, cut(matrix.blocks)
+        self._visits, self._bounds, self._sizes = (np.empty(0, np.int64) for _ in range(3))
+
+    @property
+    def rounds(self) -> int:
+        """Of an epoch."""
+        return SWEEPS * self.groups
 
     @property
     def rows(self) -> NDArray[np.float32]:
@@ -126,18 +135,23 @@ class Training:
     def plan_epoch(self) -> None:
         """Draw the epoch's groups and order; the same each time that this epoch is begun."""
         random = np.random.default_rng([self.parameters.seed, 1 + self.position.epoch])
-        blocks, stripes = self.matrix.blocks, self.matrix.counting.stripes
-        visits = 2 * np.arange(len(blocks))
+        shares, stripes, groups = self.shares, self.matrix.counting.stripes, self.groups
+        visits = 2 * np.arange(len(shares))
         if self.matrix.counting.symmetric:
-            visits = np.concatenate([visits, 2 * np.flatnonzero(blocks[:, 0] != blocks[:, 1]) + 1])
-        sides = blocks[visits >> 1, :2]
+            visits = np.concatenate([visits, 2 * np.flatnonzero(shares[:, 0] != shares[:, 1]) + 1])
+        sides = shares[visits >> 1, :2]
         sides = np.where((visits & 1)[:, None] == 1, sides[:, ::-1], sides)
-        row_groups, column_groups = (random.permutation(stripes) % self.groups for _ in range(2))
-        first = row_groups[sides[:, 0]]
-        cells = (column_groups[sides[:, 1]] - first) % self.groups * self.groups + first
+        sweeps = random.integers(0, SWEEPS, visits.size)
+        row_groups, column_groups = (
+            random.permuted(np.tile(np.arange(stripes) % groups, (SWEEPS, 1)), axis=1) for _ in range(2)
+        )
+        first = row_groups[sweeps, sides[:, 0]]
+        turns = (column_groups[sweeps, sides[:, 1]] - first) % groups
+        cells = (sweeps * groups + turns) * groups + first
         order = np.lexsort((random.random(visits.size), cells))
         self._visits = visits[order]
-        self._bounds = np.searchsorted(cells[order], np.arange(self.groups**2 + 1))
+        self._bounds = np.searchsorted(cells[order], np.arange(self.rounds * groups + 1))
+        self._sizes = np.bincount(cells, shares[visits >> 1, 3], self.rounds * groups)
 
     def run_epoch(self) -> None:
         """Train one epoch, or what is left of it, or until the stop flag is set.
@@ -146,7 +160,7 @@ class Training:
         """
         self.plan_epoch()
         begun, before = time.perf_counter(), self.position.sums[1]
-        while self.position.round < self.groups:
+        while self.position.round < self.rounds:
             self._run_round(begun, before)
             if self.stop.is_set() and not self._round_is_done:
                 break
@@ -166,11 +180,9 @@ class Training:
     def _run_round(self, begun: float, before: float) -> None:
         # Costs are added up in order of the cells, whichever thread is first.
         sums, bounds, lock = np.zeros((self.groups, 2)), self._cells, Lock()
-        sizes = np.add.reduceat(
-            np.append(self.matrix.blocks[self._visits >> 1, 3], 0), np.minimum(bounds[:-1], self._visits.size)
-        )
-        largest_first = iter(np.argsort(-np.where(np.diff(bounds) > 0, sizes, 0), kind="stable").tolist())
-        blocks, values = self._blocks, self.matrix.values.reshape(-1)
+        sizes = self._sizes[self.position.round * self.groups :][: self.groups]
+        largest_first = iter(np.argsort(-sizes, kind="stable").tolist())
+        shares, values = self.shares.reshape(-1), self.matrix.values.reshape(-1)
         rate = np.float32(self.parameters.learning_rate)
 
         def work(thread: int) -> None:
@@ -182,7 +194,7 @@ class Training:
                 first, end = int(bounds[cell]), int(bounds[cell + 1])
                 while first + self.done[cell] < end and not self.stop.is_set():
                     at = train_visits(
-                        self._visits, first + self.done[cell], end, PIECE, blocks, self.matrix.cells, values,
+                        self._visits, first + self.done[cell], end, PIECE, shares, self.matrix.cells, values,
                         self.table, self.words, self.width, rate, sums[cell],
                     )  # fmt: skip
                     self.done[cell] = at - first
@@ -207,7 +219,7 @@ class Training:
 
     @property
     def epoch_is_done(self) -> bool:
-        return self.position.round >= self.groups
+        return self.position.round >= self.rounds
 
     def end_epoch(self) -> float:
         """Go to the next epoch; returns this one's mean cost."""
@@ -249,6 +261,15 @@ class Training:
         dim, rows = self.parameters.vector_dim, self.rows
         biases = np.stack([rows[0, :, 0, dim], rows[1, :, 0, dim + 1]])
         return TrainedRows(vocabulary, rows[0, :, 0, :dim].copy(), rows[1, :, 0, :dim].copy(), biases)
+
+
+def cut(blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Blocks of more than SHARE non-zeros in shares of equal size, in the same form: (n, 4)."""
+    parts = -(-blocks[:, 3] // SHARE)
+    of = np.repeat(np.arange(len(blocks)), parts)
+    number = np.arange(of.size) - np.repeat(np.cumsum(parts) - parts, parts)
+    begin, end = (blocks[of, 3] * (number + k) // parts[of] for k in (0, 1))
+    return np.stack([blocks[of, 0], blocks[of, 1], blocks[of, 2] + begin, end - begin], axis=1)
 
 
 def train(context: TrainingContext[GloveHyperparameters], earlier: GloveVectors | None = None) -> TrainedRows:
