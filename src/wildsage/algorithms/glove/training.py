@@ -2,9 +2,9 @@
 
 An epoch is SWEEPS sweeps. Large blocks are cut into shares, and each share falls into a sweep by chance: met whole, a
 block of frequent words would pull their rows its own way, and the second epoch's cost was a tenth higher. In a sweep,
-rows of blocks are shared out to groups at random, and columns to as many. In its round t, group g of the rows is trained
-with group g + t of the columns: a round's cells have no word's row and no context's row in common, so any number of
-threads gives the same result. Within a cell, shares are in random order.
+rows of blocks are shared out to groups at random, and columns to as many. In its round t, group g of the rows is
+trained with group g + t of the columns: a round's cells have no word's row and no context's row in common, so any
+number of threads gives the same result. Within a cell, shares are in random order.
 
 Source: Pennington, Socher and Manning, "GloVe: Global Vectors for Word Representation", EMNLP 2014.
 """
