@@ -62,6 +62,8 @@ def hyperparameters_page() -> str:
             )
             rows.append(_row(f"`{each.name}`", each.type, each.allowed(), default, meaning, ", ".join(some) or "all"))
         parts.append(f"## {name}")
+        if facts.beyond_contract:
+            parts.append("*Ours*: the managed service has nothing of this name.")
         parts.append("\n".join([_row("name", "type", "range", "default", "meaning", "modes"), "|---" * 6 + "|", *rows]))
         rows = [
             _row(f"`{each.name}`", "yes" if each.required else "no", ", ".join(each.content_types), each.meaning)

@@ -3,6 +3,7 @@
     python tools/make_builtins.py FACTS [IMAGE_URI_CONFIG]
 
 FACTS: a folder with one YAML file per built-in algorithm (public facts: names, ranges, defaults, metrics, formats).
+Those of the algorithms that the contract does not have lie in tools/beyond_contract, in the same form.
 IMAGE_URI_CONFIG: the folder sagemaker/image_uri_config of the package sagemaker (Apache-2.0), for the registries.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 
 import yaml
 
+BEYOND = Path(__file__).parent / "beyond_contract"
 CONTRACT = Path(__file__).parents[1] / "src" / "wildsage" / "contract"
 
 # Names that people type, beside those of the facts. A name is compared by its letters and digits alone.
@@ -159,11 +161,12 @@ def main(facts: Path, image_uri_config: Path | None) -> None:
     folder = CONTRACT / "builtins"
     folder.mkdir(exist_ok=True)
     names = []
-    for path in sorted(facts.glob("*.yaml")):
+    for path in sorted([*facts.glob("*.yaml"), *BEYOND.glob("*.yaml")]):
         fact = yaml.safe_load(path.read_text("utf-8"))
         if "hyperparameters" not in fact:
             continue
-        names.append(fact["name"])
+        if path.parent != BEYOND:
+            names.append(fact["name"])
         write(folder / f"{fact['name']}.json", built_in(fact), one_line=False)
     if image_uri_config is not None:
         write(CONTRACT / "registries.json", registries(names, image_uri_config), one_line=True)
@@ -210,7 +213,7 @@ def built_in(fact: dict[str, Any]) -> dict[str, Any]:
         "incremental_training": bool(fact["incremental_training"]["supported"]),
         "label_position": fact["label_position"],
         "sources": fact["sources"],
-    }
+    } | ({"beyond_contract": True} if fact.get("beyond_contract") else {})
 
 
 def keep(row: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wildsage.contract import content_types
-from wildsage.contract.builtins import is_registry_uri, names, regions, registry_uri, resolve, table
+from wildsage.contract.builtins import image, is_registry_uri, names, regions, registry_uri, resolve, table
 from wildsage.contract.channels import Distribution, InputMode
 from wildsage.contract.errors import ClientError
 
@@ -18,9 +18,22 @@ BUILT_INS = {
     *("semantic-segmentation", "seq2seq", "xgboost"),
 }
 
+BEYOND_CONTRACT = {"glove"}
+
 
 def test_every_built_in_is_there() -> None:
-    assert set(names()) == BUILT_INS
+    assert set(names()) == BUILT_INS | BEYOND_CONTRACT
+    assert {name for name in names() if table(name).beyond_contract} == BEYOND_CONTRACT
+
+
+def test_what_is_beyond_the_contract_goes_by_its_name() -> None:
+    assert image("GloVe", "us-east-1") == image("glove", "nowhere", "latest") == "glove"
+    assert image("blazingtext", "us-east-1") == registry_uri("blazingtext", "us-east-1")
+    assert resolve("glove:1") == "glove"
+    with pytest.raises(ClientError, match='glove has no version "9"; there are 1, latest'):
+        image("glove", "us-east-1", "9")
+    with pytest.raises(ClientError, match="glove is beyond the contract, so no registry has an image of it"):
+        registry_uri("glove", "us-east-1")
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,22 @@ def blazingtext() -> Sample:
     )
 
 
+def glove() -> Sample:
+    return Sample(
+        hyperparameters={
+            "epochs": "3",
+            "vector_dim": "8",
+            "min_count": "1",
+            "window_size": "4",
+            "x_max": "10",
+            "seed": "7",
+        },
+        channels={"train": {"train.txt": labelled(200, seed=1)}},
+        instances=("good", "bad", "unheard"),
+        wrong={"epochs": "0", "learning_rate": "-1", "memory_limit": "3", "symmetric": "maybe", "alpha": "2"},
+    )
+
+
 def labelled(lines: int, *, seed: int) -> str:
     """Lines of two classes, whose words overlap a little."""
     rng = random.Random(seed)
@@ -49,4 +65,4 @@ def labelled(lines: int, *, seed: int) -> str:
     return "".join(made)
 
 
-SAMPLES: dict[str, Callable[[], Sample]] = {"blazingtext": blazingtext}
+SAMPLES: dict[str, Callable[[], Sample]] = {"blazingtext": blazingtext, "glove": glove}

@@ -49,15 +49,20 @@ def recognise(folder: Path) -> str:
     """
     if not folder.is_dir():
         raise ClientError(f"{folder} is not a folder of a model")
-    asked = []
+    kinds, asked = {}, []
     for name in names():
         try:
-            if get(name).model_in(folder):
-                return name
+            kind = get(name).model_in(folder)
         except Exception as error:  # noqa: BLE001 (a third party's own code)
             logger.warning("Algorithm %s cannot say whether it knows the model, and is passed over: %s", name, error)
         else:
             asked.append(name)
+            if kind is not None:
+                kinds[name] = kind
+    for name, kind in kinds.items():
+        # A special kind of another algorithm's models is its own, though the other could load it, too.
+        if not any(other is not kind and issubclass(other, kind) for other in kinds.values()):
+            return name
     held = sorted(path.name for path in folder.iterdir())
     listed = ", ".join(held[:10]) + (", …" if len(held) > 10 else "")
     raise ClientError(f"{folder} holds the model of no algorithm here ({', '.join(asked)}): {listed or 'it is empty'}")

@@ -109,6 +109,7 @@ class BuiltIn:
     incremental_training: bool
     label_position: str
     sources: tuple[str, ...]
+    beyond_contract: bool = False  # an addition of ours, which the managed service has no image of
 
     @classmethod
     def third_party(
@@ -174,7 +175,7 @@ class BuiltIn:
 
 @cache
 def names() -> tuple[str, ...]:
-    """The canonical names of the contract's built-ins, in order, whether or not this version can train them."""
+    """The canonical names of the built-ins, in order, whether or not this version can train them."""
     folder = files("wildsage.contract") / "builtins"
     return tuple(sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json")))
 
@@ -227,6 +228,18 @@ def is_registry_uri(text: str) -> bool:
     return _REGISTRY_URI.fullmatch(text) is not None
 
 
+def image(name: str, region: str, version: str | None = None) -> str:
+    """What a job asks for a built-in by: the URI of the real image, or, of one beyond the contract, its name."""
+    facts = table(name)
+    if not facts.beyond_contract:
+        return registry_uri(name, region, version)
+    allowed = [*facts.versions, "latest"]
+    if version is not None and version not in allowed:
+        hint = nearest(version, allowed)
+        raise ClientError(f"{facts.name} has no version {shown(version)}; there are {_list(allowed)}{hint}")
+    return facts.name
+
+
 def regions() -> tuple[str, ...]:
     """Every region that holds images of built-ins."""
     return tuple(sorted({region for accounts in _registries()["accounts"] for region in accounts}))
@@ -239,6 +252,8 @@ def registry_uri(name: str, region: str, version: str | None = None) -> str:
     has no such image.
     """
     facts = table(name)
+    if facts.beyond_contract:
+        raise ClientError(f"{facts.name} is beyond the contract, so no registry has an image of it: its name is enough")
     if version is None:
         wanted = facts.versions[-1]
     elif version == "latest" and len(facts.versions) > 1:

@@ -40,12 +40,13 @@ def retrieve(
     """Return the image URI of a built-in algorithm, in the form of the managed service's registry.
 
     framework: a name or alias: blazingtext, blazing_text, BlazingText. region: the default region when absent.
+    What the managed service has no image of, such as glove, goes by its name alone.
     The other arguments choose among images that hold a framework; a built-in has one image for all of them.
     Raises ArgumentError (a ClientError and a ValueError) with the nearest name for an unknown one.
     """
     if region is None:
         region = sagemaker_session.boto_region_name if sagemaker_session is not None else default_region()
     try:
-        return builtins.registry_uri(framework, region=region, version=version)
+        return builtins.image(framework, region=region, version=version)
     except ClientError as error:
         raise ArgumentError(str(error)) from None

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.algorithms.blazingtext.jobs import Listener, job, reviews
 from wildsage.algorithms.blazingtext import BlazingText, algorithm
-from wildsage.algorithms.blazingtext.algorithm import _measure
+from wildsage.algorithms.blazingtext.algorithm import measure
 from wildsage.algorithms.blazingtext.model import TextClassifier
 from wildsage.algorithms.blazingtext.supervised import EarlierRows
 from wildsage.contract.errors import ClientError
@@ -186,7 +186,7 @@ def test_distinct_words_are_extrapolated_from_the_head(skew: float, tmp_path: Pa
     words = [b"w%d" % rank for rank in ranks.tolist()]
     lines = [b"__label__%d " % (i % 2) + b" ".join(words[i * 40 : (i + 1) * 40]) for i in range(10_000)]
     channel = job(tmp_path, {"train": b"\n".join(lines) + b"\n"}).channels["train"]
-    extent = _measure(channel, 2)
+    extent = measure(channel, 2)
     assert len(set(words)) < extent.words < 4 * len(set(words)) + 1000
     pairs = {pair for line in lines for pair in pairwise(line.split()[1:])}
     assert len(pairs) / 2 < extent.ngrams < 3 * len(pairs)

@@ -26,7 +26,7 @@ from wildsage.contract.errors import ClientError, DataError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wildsage.algorithms.context import TrainingContext
+    from wildsage.algorithms.context import Reporter, TrainingContext
     from wildsage.contract.channels import Channel
 
 SAMPLE = 1 << 18  # bytes of each file that an estimate looks at
@@ -59,7 +59,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         text = Extent()
         for name in ("train", "validation", "test"):
             if name in context.channels:
-                text = text + _measure(context.channels[name], parameters.word_ngrams)
+                text = text + measure(context.channels[name], parameters.word_ngrams)
         words = min(text.words, text.tokens // max(1, parameters.min_count))
         buckets = parameters.buckets if parameters.word_ngrams > 1 else 0
         rows = words + min(buckets, text.ngrams)
@@ -90,7 +90,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
     def _train_classifier(self, context: TrainingContext[BlazingTextHyperparameters]) -> TextClassifier:
         from wildsage.algorithms.blazingtext import losses, supervised
 
-        _tell_compilation(context)
+        tell_compilation(context.report, f"{KERNELS}.text.scan", f"{KERNELS}.supervised.train_lines")
         parameters = context.hyperparameters
         earlier = None
         if "model" in context.channels:
@@ -124,8 +124,9 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
     def _train_words(self, context: TrainingContext[BlazingTextHyperparameters]) -> WordVectors:
         from wildsage.algorithms.blazingtext import similarity, word_vectors
 
-        _tell_compilation(context)
         parameters = context.hyperparameters
+        trained = "positions.train_stream_by_position" if parameters.weighs_positions else "word_vectors.train_stream"
+        tell_compilation(context.report, f"{KERNELS}.text.scan", f"{KERNELS}.{trained}")
         if parameters.evaluation and similarity.CHANNEL in context.channels:
             for path in context.channels[similarity.CHANNEL].files():  # what is wrong with them is told beforehand
                 similarity.read_pairs(path)
@@ -159,7 +160,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
             output=rows.output,
         )
         if parameters.evaluation:
-            _evaluate(context, model)
+            evaluate(context, model)
         return model
 
     @classmethod
@@ -187,14 +188,12 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
             models = []
             for more in ({"storage": "float32", "k_fold": 2}, {"storage": "float16"}):
                 parameters = BlazingTextHyperparameters.model_validate(values | more)
-                context = TrainingContext(
-                    parameters, channels, base, base / str(more["storage"]), _Silence(), threads=2
-                )
+                context = TrainingContext(parameters, channels, base, base / str(more["storage"]), Silence(), threads=2)
                 models.append(cls()._train_classifier(context))
             joined = {"mode": "cbow", "position_weights": True, "phrases": 1, "phrase_threshold": 1}
             for more in ({"mode": "skipgram", "subwords": True}, {"mode": "cbow", "loss": "hs"}, joined):
                 parameters = BlazingTextHyperparameters.model_validate(values | more)
-                cls()._train_words(TrainingContext(parameters, channels, base, base, _Silence()))
+                cls()._train_words(TrainingContext(parameters, channels, base, base, Silence()))
             (base / "model").mkdir()
             use_models(base / "model", models[-1])
         # What so small a job does not come to: a prepared model's rows, a table of words that grows, threads in rounds.
@@ -206,7 +205,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         copy_table(np.zeros(8, np.uint64), np.zeros(16, np.uint64))
 
 
-class _Silence:
+class Silence:
     """A reporter that nobody listens to."""
 
     def metric(self, name: str, value: float, *, epoch: int | None = None) -> None:
@@ -222,20 +221,18 @@ class _Silence:
         pass
 
 
-def _tell_compilation(context: TrainingContext[BlazingTextHyperparameters]) -> None:
+def tell_compilation(report: Reporter, *needed: str) -> None:
+    """Say that kernels that the job runs are yet to be compiled, if so. needed: the names of some of them.
+
+    Others may be lacking for good: those of models, of other losses.
+    """
     from wildsage.algorithms.kernel import missing
 
-    # Others may be lacking for good: those of models, of other losses.
-    parameters, trained = context.hyperparameters, "word_vectors.train_stream"
-    if parameters.mode == "supervised":
-        trained = "supervised.train_lines"
-    elif parameters.weighs_positions:
-        trained = "positions.train_stream_by_position"
-    if {f"{KERNELS}.{name}" for name in ("text.scan", trained)} & set(missing(KERNELS)):
-        context.report.say(f"compiling kernels, once for this machine: about {COMPILE_SECONDS} s")
+    if set(needed) & set(missing(*{name.rpartition(".")[0] for name in needed})):
+        report.say(f"compiling kernels, once for this machine: about {COMPILE_SECONDS} s")
 
 
-def _evaluate(context: TrainingContext[BlazingTextHyperparameters], model: WordVectors) -> None:
+def evaluate(context: TrainingContext[Any], model: WordVectors) -> None:
     """Score the vectors on the sets of word pairs in channel `evaluation`."""
     from wildsage.algorithms.blazingtext import similarity
 
@@ -258,7 +255,7 @@ def _earlier_model(context: TrainingContext[BlazingTextHyperparameters], stack: 
     from wildsage.algorithms.blazingtext.losses import CODES
 
     parameters = context.hyperparameters
-    model = TextClassifier.load(_model_folder(context, stack, TextClassifier, ("model.bin",)))
+    model = TextClassifier.load(model_folder(context, stack, TextClassifier, ("model.bin",)))
     settings, problems = model.file.settings, []
     if model.file.quantised:
         problems.append("it is quantised: go on from the .bin that it was made of")
@@ -279,7 +276,7 @@ def _earlier_model(context: TrainingContext[BlazingTextHyperparameters], stack: 
 def _earlier_words(context: TrainingContext[BlazingTextHyperparameters], stack: ExitStack) -> WordVectors:
     """Load the word vectors in channel `model`, and check that training can go on from them."""
     parameters = context.hyperparameters
-    model = WordVectors.load(_model_folder(context, stack, WordVectors, ("vectors.bin", "vectors.txt")))
+    model = WordVectors.load(model_folder(context, stack, WordVectors, ("vectors.bin", "vectors.txt")))
     settings, problems = model.file.settings, []
     if model.file.quantised:
         problems.append("it is quantised: go on from the .bin that it was made of")
@@ -300,37 +297,43 @@ def _earlier_words(context: TrainingContext[BlazingTextHyperparameters], stack: 
     return model
 
 
-def _model_folder(
-    context: TrainingContext[BlazingTextHyperparameters],
+def model_folder(
+    context: TrainingContext[Any],
     stack: ExitStack,
     kind: type[TextClassifier] | type[WordVectors],
     names: tuple[str, ...],
+    beside: tuple[str, ...] = (),
 ) -> Path:
-    """The folder of channel `model`, or one with what its archive holds of the files named, the first that it has."""
+    """The folder of channel `model`, or one with what its archive holds of the files named, the first that it has.
+
+    beside: more files that are wanted where the archive has them.
+    """
     folder = context.channels["model"].path
     if not kind.recognises(folder):
         archives = [file for file in context.channels["model"].files() if file.name.endswith((".tar.gz", ".tgz"))]
         if archives:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            _unpack_model(archives[0], folder, names)
+            if not any(_unpacked(archives[0], folder, name) for name in names):
+                raise DataError(f"holds no {' and no '.join(names)}", file=archives[0])
+            for name in beside:
+                _unpacked(archives[0], folder, name)
     return folder
 
 
-def _unpack_model(archive: Path, folder: Path, names: tuple[str, ...]) -> None:
-    """Copy one file of an archive, whatever else it holds and wherever it would put it: the first of `names`."""
+def _unpacked(archive: Path, folder: Path, name: str) -> bool:
+    """Copy one file of an archive, whatever else it holds and wherever it would put it; returns whether it has it."""
     try:
-        for name in names:
-            with tarfile.open(archive) as opened:
-                for member in opened:
-                    if member.isfile() and os.path.basename(member.name) == name:
-                        source = opened.extractfile(member)
-                        if source is not None:
-                            with source, (folder / name).open("wb") as file:
-                                shutil.copyfileobj(source, file, 1 << 20)
-                            return
+        with tarfile.open(archive) as opened:
+            for member in opened:
+                if member.isfile() and os.path.basename(member.name) == name:
+                    source = opened.extractfile(member)
+                    if source is not None:
+                        with source, (folder / name).open("wb") as file:
+                            shutil.copyfileobj(source, file, 1 << 20)
+                        return True
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise DataError(f"cannot be unpacked: {error}", file=archive) from error
-    raise DataError(f"holds no {' and no '.join(names)}", file=archive)
+    return False
 
 
 def _words_estimate(context: TrainingContext[BlazingTextHyperparameters]) -> MemoryEstimate:
@@ -338,7 +341,7 @@ def _words_estimate(context: TrainingContext[BlazingTextHyperparameters]) -> Mem
     from wildsage.algorithms.blazingtext.word_vectors import advice, table_bytes
 
     parameters = context.hyperparameters
-    text = _measure(context.channels["train"], 1)
+    text = measure(context.channels["train"], 1)
     words = min(text.words, text.tokens)
     kept = min(words, text.tokens // max(1, parameters.min_count))
     buckets = min(parameters.buckets, 20 * kept) if parameters.makes_subwords else 0
@@ -366,7 +369,7 @@ class Extent:
         )
 
 
-def _measure(channel: Channel, order: int) -> Extent:
+def measure(channel: Channel, order: int) -> Extent:
     """A channel's extent, from the head of each file; nothing is known of a pipe. order: the longest n-gram."""
     if channel.input_mode is InputMode.PIPE:
         return Extent()

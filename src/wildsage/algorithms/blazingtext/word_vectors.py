@@ -584,8 +584,9 @@ def _run(training: Training, checkpoint: Checkpoint, clock: Clock) -> None:
             return
         if not training.position.sums[1]:
             report.say(
-                f"epoch {epoch} trained hardly any word: sampling_threshold = {training.parameters.sampling_threshold:g} "
-                "leaves out the words of so small a text, or its lines have one word; raise it, or give more text"
+                f"epoch {epoch} trained hardly any word: sampling_threshold = "
+                f"{training.parameters.sampling_threshold:g} leaves out the words of so small a text, "
+                "or its lines have one word; raise it, or give more text"
             )
         report.say(f"epoch {epoch} of {epochs}: loss {training.end_epoch():.4f}")
         if training.stop.is_set() or (epoch < epochs and checkpoint.is_due):
