@@ -421,6 +421,15 @@ class Training:
         return TrainedVectors(self.vocabulary, word_rows, ids, bucket_rows, output)
 
 
+def training_kind(device: str) -> type[Training]:
+    """The class that trains on a device."""
+    if device != "cuda":
+        return Training
+    from wildsage.algorithms.blazingtext.cuda.training import WordTraining
+
+    return WordTraining
+
+
 NEGATIVE_SAMPLING, HIERARCHICAL = 2, 1  # FastTextSettings.loss
 LOSS_CODES = {"ns": NEGATIVE_SAMPLING, "hs": HIERARCHICAL}
 
@@ -539,7 +548,9 @@ def _train(
                 f"buckets; rows of words that have the same ones are shared: {subwords.rows:,}"
             )
         _check_memory(context, len(vocabulary.words), subwords.ids.size, threads)
-        training = Training(parameters, vocabulary, stream, subwords, threads, pool, stop, report)
+        training = training_kind(context.device)(
+            parameters, vocabulary, stream, subwords, threads, pool, stop, report
+        )
         training.initialise()
         marks = [zlib.adler32(stream.data), zlib.adler32(vocabulary.word_counts.data), subwords.ids.size]
         if earlier is not None:
@@ -566,6 +577,8 @@ def _train(
         seconds=clock.rounded(),
         words_per_second=round(training.words_done_here / max(1e-9, clock.seconds.get("train", 0.0))),
         threads=threads,
+        device=context.device,
+        in_flight=len(training.random),
     )
     return rows
 

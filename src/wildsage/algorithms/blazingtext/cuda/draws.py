@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import cuda
 
-from wildsage.algorithms.blazingtext.cuda.lanes import LANES
+from wildsage.algorithms.blazingtext.cuda.lanes import LANES, part
 from wildsage.algorithms.blazingtext.kernels import random
 from wildsage.algorithms.blazingtext.kernels.random import GROUP, HALF
 
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 FRESH, LAST, SLOT = 1 << 24, 1 << 25, (1 << 24) - 1
 TIMES = 8  # bits of a pattern before the repeats, three for each row of a group
 
-advance = cuda.jit(device=True)(random.advance.py_func)
-draw_word = cuda.jit(device=True)(random.draw_word.py_func)
+advance = part(random.advance.py_func)
+draw_word = part(random.draw_word.py_func)
 
 
 class Workspace(NamedTuple):
@@ -43,7 +42,7 @@ class Workspace(NamedTuple):
     composed: NDArray[np.float32]  # (B, N * width), as it was composed
 
 
-@cuda.jit(device=True)
+@part
 def add_repeats(work, b, g, pattern):
     """Note in group g's pattern how often each of its rows is trained: 0 if an earlier one is the same row."""
     size = 0
@@ -59,7 +58,7 @@ def add_repeats(work, b, g, pattern):
     work.patterns[b, g] = pattern | (times << TIMES)
 
 
-@cuda.jit(device=True)
+@part
 def draw_batch(stream, begin, at, end, chances, work, b, state):
     """As random.draw_batch, from stream[begin + at:begin + end]. Returns (words drawn, `at` moved on, the state)."""
     n, first, group, most = 0, 0, 0, work.words.shape[1]
@@ -108,7 +107,7 @@ def draw_batch(stream, begin, at, end, chances, work, b, state):
     return n, at, state
 
 
-@cuda.jit(device=True)
+@part
 def find_same(words, found, b, n, reach, lane):
     """found[b, i] = the last position before i, by up to `reach`, with the word of position i, or -1. By all lanes."""
     for i in range(lane, n, LANES):
@@ -119,7 +118,7 @@ def find_same(words, found, b, n, reach, lane):
         found[b, i] = same
 
 
-@cuda.jit(device=True)
+@part
 def place_in_ring(slots, b, n, size, free):
     """Give each position its slot of a ring; positions i - size + 1..i are in it when i comes, after i - size has gone.
 
@@ -142,7 +141,7 @@ def place_in_ring(slots, b, n, size, free):
             slots[b, i] = free[height] | FRESH | LAST
 
 
-@cuda.jit(device=True)
+@part
 def number_words(work, b, n):
     """Number the distinct words by first sight; rows: what find_same found, replaced. Returns how many there are."""
     count = 0

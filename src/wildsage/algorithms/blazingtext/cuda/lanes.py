@@ -15,6 +15,12 @@ WARPS = 2 if SIMULATED else 4  # of a block that trains on lines of text
 ALL = 0xFFFFFFFF
 GATHERED = 16  # values that add_up takes
 
+# Parts of a kernel become part of it: an array in registers cannot be handed to a call. (The simulator calls.)
+part = cuda.jit(device=True) if SIMULATED else cuda.jit(device=True, forceinline=True)
+# Registers of a lane, at most: a processor then has sixteen warps. Without, skip-gram took 167 at dim 100, for twelve.
+REGISTERS = 128
+entry = cuda.jit if SIMULATED else cuda.jit(max_registers=REGISTERS)
+
 
 def columns_of(width: int) -> int:
     """The columns of a row that a lane has."""
@@ -23,7 +29,7 @@ def columns_of(width: int) -> int:
 
 if SIMULATED:
 
-    @cuda.jit(device=True)
+    @part
     def add_up(values, count, lane, out, at):
         """out[at + v] = the sum of values[v] over all lanes, v < count; to be read after a barrier.
 
@@ -40,7 +46,7 @@ if SIMULATED:
             out[at + v] = total
         cuda.syncthreads()
 
-    @cuda.jit(device=True)
+    @part
     def warp_total(value):
         """The sum of `value` over the lanes of this warp. All warps of the block must call it equally often."""
         staged = cuda.shared.array(WARPS * LANES, float32)
@@ -53,7 +59,7 @@ if SIMULATED:
         cuda.syncthreads()
         return total
 
-    @cuda.jit(device=True)
+    @part
     def warp_highest(value):
         """The highest `value` of the lanes of this warp; as warp_total."""
         staged = cuda.shared.array(WARPS * LANES, float32)
@@ -69,7 +75,7 @@ if SIMULATED:
 else:
 
     def _make_fold(half):  # type: ignore[no-untyped-def]
-        @cuda.jit(device=True, inline="always")
+        @part
         def fold(values, lane):
             # Lanes with this bit of their number go on with the upper half of the values, the others with the lower.
             upper = (lane & half) != 0
@@ -82,7 +88,7 @@ else:
 
     _fold8, _fold4, _fold2, _fold1 = map(_make_fold, (8, 4, 2, 1))
 
-    @cuda.jit(device=True, inline="always")
+    @part
     def add_up(values, count, lane, out, at):
         """out[at + v] = the sum of values[v] over all lanes, v < count; to be read after a barrier.
 
@@ -97,14 +103,14 @@ else:
         if lane < count:
             out[at + lane] = total
 
-    @cuda.jit(device=True, inline="always")
+    @part
     def warp_total(value):
         """The sum of `value` over the lanes of this warp."""
         for step in range(5):
             value += cuda.shfl_xor_sync(ALL, value, 1 << step)
         return value
 
-    @cuda.jit(device=True, inline="always")
+    @part
     def warp_highest(value):
         """The highest `value` of the lanes of this warp."""
         for step in range(5):

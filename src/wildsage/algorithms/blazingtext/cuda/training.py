@@ -6,23 +6,33 @@ Rows go to the GPU before the first epoch and come back after each, for validati
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import cuda
 
-from wildsage.algorithms.blazingtext import word_vectors
-from wildsage.algorithms.blazingtext.cuda import words
-from wildsage.algorithms.blazingtext.cuda.device import in_flight
+from wildsage.algorithms.blazingtext import epochs, word_vectors
+from wildsage.algorithms.blazingtext.cuda import lines as line_kernels
+from wildsage.algorithms.blazingtext.cuda import words as word_kernels
+from wildsage.algorithms.blazingtext.cuda.device import resident
 from wildsage.algorithms.blazingtext.cuda.draws import Workspace
-from wildsage.algorithms.blazingtext.kernels.random import GROUP, Chances
-from wildsage.algorithms.blazingtext.kernels.word_vectors import Rows
+from wildsage.algorithms.blazingtext.kernels.predict import NEGATIVE, SOFTMAX
+from wildsage.algorithms.blazingtext.kernels.random import GROUP
+from wildsage.algorithms.blazingtext.kernels.supervised import Lines
+from wildsage.algorithms.vector import padded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from wildsage.algorithms.blazingtext.features import Numbering
+    from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
+
+WORDS_EACH = 10_000  # of a corpus, for each sentence in flight
+LINES_EACH = 1_000  # of a corpus, for each line in flight
+RATE_IN_FLIGHT = 16.0  # lines in flight times the learning rate, at most
 BATCH = 256  # words that a block draws at a time
 BATCH_TARGETS = 1 << 16  # output rows of them, at most
 # Multiplications of each block between two looks at the stop flag: about a second, and 100 million words of all blocks.
@@ -47,7 +57,10 @@ class WordTraining(word_vectors.Training):
     chunk_work = LAUNCH
 
     def shares(self, words: int) -> int:
-        return 1 if self.parameters.deterministic else in_flight(words)
+        if self.parameters.deterministic:
+            return 1
+        room = resident(1, word_kernels.shared_bytes(self.width, self.parameters.window_size))
+        return max(1, min(room, words // WORDS_EACH))
 
     def _prepare(self) -> None:
         self._device: tuple[Any, ...] | None = None
@@ -59,10 +72,10 @@ class WordTraining(word_vectors.Training):
         sizes = np.array([part.size for part in self.parts], np.int64)
         begins = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
         stream = np.concatenate(self.parts)
-        text = words.Text(
+        text = word_kernels.Text(
             stream, begins, np.concatenate(self.positions), np.zeros(blocks, np.int64), np.concatenate(self.random)
         )
-        ring = (2 * window + 1) * words.LANES * words.columns_of(self.width)
+        ring = (2 * window + 1) * word_kernels.LANES * word_kernels.columns_of(self.width)
         extra = room if composed else 1
         shapes = {
             "words": room, "lefts": room, "rights": room, "firsts": room + 1, "targets": room * self.groups * GROUP,
@@ -75,7 +88,7 @@ class WordTraining(word_vectors.Training):
             for name, size in shapes.items()
         })  # fmt: skip
         work.firsts.copy_to_device(np.zeros((blocks, room + 1), np.int32))
-        kernel = words.make_kernel(self.width, window, cbow=parameters.mode == "cbow", composed=composed)
+        kernel = word_kernels.make_kernel(self.width, window, cbow=parameters.mode == "cbow", composed=composed)
         return kernel, on_device(text), on_device(self.chances), on_device(self._rows(self.table)), work
 
     def _run(self, sums: list[NDArray[np.float64]], tell: Callable[[], None]) -> None:
@@ -83,7 +96,7 @@ class WordTraining(word_vectors.Training):
             self._device = self._upload()
         kernel, text, chances, rows, work = self._device
         blocks, sizes = len(self.parts), np.array([part.size for part in self.parts], np.int64)
-        steps = words.Steps(
+        steps = word_kernels.Steps(
             float(self.parameters.learning_rate), self.position.epoch, self.parameters.epochs,
             0.0 if self.parameters.cbow_mean_gradient else 1.0,
         )  # fmt: skip
@@ -94,7 +107,7 @@ class WordTraining(word_vectors.Training):
             # Counted from the beginning, so that a resumed job has the same ones.
             ends = np.minimum((np.concatenate(self.positions) // self.chunk + 1) * self.chunk, sizes)
             text.ends.copy_to_device(ends)
-            kernel[blocks, words.LANES](text, chances, rows, work, steps, device_sums)
+            kernel[blocks, word_kernels.LANES](text, chances, rows, work, steps, device_sums)
             positions = text.positions.copy_to_host()
             found = device_sums.copy_to_host()
             for k in range(blocks):
@@ -104,4 +117,78 @@ class WordTraining(word_vectors.Training):
         inputs = self.input_rows * self.width
         self.table[:inputs], self.table[inputs:] = rows.inputs.copy_to_host(), rows.outputs.copy_to_host()
         for state, value in zip(self.random, text.random.copy_to_host(), strict=True):
+            state[0] = value
+
+
+def cut(whole: Lines, shares: int) -> list[Lines]:
+    """Lines in so many parts of about as many tokens each. They have one table of entries, and one of labels."""
+    wanted = whole.tokens[-1] * np.arange(1, shares) // shares
+    bounds = [0, *np.searchsorted(whole.tokens, wanted).tolist(), whole.starts.size - 1]
+    return [
+        Lines(
+            whole.rows, whole.weights, whole.starts[begin : end + 1], whole.inverses[begin:end], whole.labels,
+            whole.label_starts[begin : end + 1], whole.tokens[begin : end + 1] - whole.tokens[begin],
+        )
+        for begin, end in pairwise(bounds)
+    ]  # fmt: skip
+
+
+class LineTraining(epochs.Training):
+    """Epochs of a classifier. A part is what one block trains: there are as many as lines in flight."""
+
+    def __init__(
+        self, parameters: BlazingTextHyperparameters, numbering: Numbering, parts: list[Lines], *more: Any
+    ) -> None:
+        """As epochs.Training; the lines come as one part."""
+        self._whole: Lines | None = parts[0]
+        self._device: tuple[Any, ...] | None = None
+        lines, shares = parts[0].starts.size - 1, 1
+        if not parameters.deterministic:
+            room = resident(line_kernels.WARPS, line_kernels.shared_bytes(padded(parameters.vector_dim)))
+            shares = max(1, min(room, lines // LINES_EACH, int(RATE_IN_FLIGHT / parameters.learning_rate)))
+        super().__init__(parameters, numbering, cut(parts[0], shares), *more)
+
+    def _upload(self) -> tuple[Any, ...]:
+        """All that the kernel takes, on the device."""
+        blocks, loss = len(self.parts), self.loss
+        sizes = np.array([part.starts.size - 1 for part in self.parts], np.int64)
+        places = line_kernels.Places(
+            np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]),
+            np.zeros(blocks, np.int64),
+            np.zeros(blocks, np.int64),
+            np.concatenate(self.random),
+            np.zeros((blocks, self.classes if loss.kind == SOFTMAX else 1), np.float32),
+            np.zeros((blocks, 1 + loss.negatives if loss.kind == NEGATIVE else 1), np.int64),
+        )
+        kernel = line_kernels.make_kernel(self.width, loss.kind)
+        arrays = on_device(self._whole), on_device(loss), cuda.to_device(self.table), cuda.to_device(self.output)
+        self._whole = None
+        return kernel, *arrays, on_device(places)
+
+    def _run(self, sums: list[NDArray[np.float64]], tell: Callable[[], None]) -> None:
+        if self._device is None:
+            self._device = self._upload()
+        kernel, lines, loss, table, output, places = self._device
+        sizes = np.array([part.starts.size - 1 for part in self.parts], np.int64)
+        entries = int(self.parts[-1].starts[-1]) / max(1, int(sizes.sum()))
+        step = max(1, int(LAUNCH // (self.width * (entries + 2 * self.classes))))
+        steps = line_kernels.Steps(float(self.parameters.learning_rate), self.position.epoch, self.parameters.epochs)
+        found = np.zeros((len(self.parts), 2))
+        device_sums = cuda.to_device(found)
+        while not self.epoch_is_done and not self.stop.is_set() and math.isfinite(found[:, 0].sum()):
+            done = np.array(self.position.lines, np.int64)
+            ends = np.minimum(done + step, sizes)
+            places.lines.copy_to_device(done)
+            places.ends.copy_to_device(ends)
+            kernel[len(self.parts), line_kernels.LANES * line_kernels.WARPS](
+                lines, loss, table, output, places, steps, device_sums
+            )
+            found = device_sums.copy_to_host()
+            for k, total in enumerate(found):
+                sums[k][:] = total
+            self.position.lines = ends.tolist()
+            tell()
+        table.copy_to_host(self.table)
+        output.copy_to_host(self.output)
+        for state, value in zip(self.random, places.random.copy_to_host(), strict=True):
             state[0] = value

@@ -11,6 +11,7 @@ With one sentence in flight this is what the CPU's kernels do, draw by draw and 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from wildsage.algorithms.blazingtext.cuda.draws import (
     number_words,
     place_in_ring,
 )
-from wildsage.algorithms.blazingtext.cuda.lanes import GATHERED, LANES, add_up, columns_of
+from wildsage.algorithms.blazingtext.cuda.lanes import GATHERED, LANES, add_up, columns_of, entry, part
 from wildsage.algorithms.blazingtext.kernels.random import GROUP
 from wildsage.algorithms.blazingtext.kernels.skipgram import HIGHEST_SCORE
 from wildsage.algorithms.blazingtext.kernels.word_vectors import LOSS_EVERY
@@ -64,7 +65,7 @@ def shared_bytes(width: int, window: int) -> int:
     return 4 * ((2 * window + 1) * (LANES * columns_of(width) + 1) + scores) + 64
 
 
-@cuda.jit(device=True, inline="always")
+@part
 def step(score, label, rate):
     """kernels/skipgram.py, `steps`, for one score: rate * (label - sigmoid(score))."""
     sign = np.float32(-1) if label else np.float32(1)
@@ -79,19 +80,20 @@ def step(score, label, rate):
     return np.float32(-0.5) * rate * sign * (np.float32(1) + p / q)
 
 
-@cuda.jit(device=True, inline="always")
+@part
 def loss_of(error, rate):
     """-log(1 - |error| / rate); not a number if the error is none."""
     wrong = abs(error) / rate
     return -math.log(max(np.float32(1) - wrong, np.float32(1e-7))) if wrong == wrong else wrong
 
 
-@cuda.jit(device=True, inline="always")
+@part
 def times_of(pattern, k):
     """How often row k of a group is trained."""
     return (pattern >> (TIMES + 3 * k)) & 7
 
 
+@lru_cache(maxsize=16)
 def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Callable[..., None]:
     """A kernel for rows of `width` floats: registers and shared memory need sizes that are known when it is compiled.
 
@@ -102,13 +104,13 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
     stride, ring_size = LANES * columns, 2 * window + 1
     ring_floats, errors_size, group_floats = ring_size * stride, max(PAIR * (window + 1), GATHERED), GROUP * columns
 
-    @cuda.jit(device=True, inline="always")
+    @part
     def load_row(table, row, out, at, lane):
         for c in range(columns):
             d = lane + LANES * c
             out[at + c] = table[row * width + d] if d < width else np.float32(0)
 
-    @cuda.jit(device=True)
+    @part
     def come(rows, work, b, j, ring, lane):
         """Take position j's row into the ring, if it is not there yet."""
         place = work.slots[b, j]
@@ -125,7 +127,7 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
                         work.kept[b, base + d] = value
                 ring[base + d] = value
 
-    @cuda.jit(device=True)
+    @part
     def go(rows, work, b, j, ring, lane):
         """Bring back position j's row, if no later one in the ring has its word."""
         place = work.slots[b, j]
@@ -139,7 +141,7 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
                     else:
                         cuda.atomic.add(rows.inputs, word * width + d, ring[base + d] - work.kept[b, base + d])
 
-    @cuda.jit(device=True, inline="always")
+    @part
     def take_outputs(outputs, work, b, g, pattern, p, before, lane):
         for k in range(GROUP):
             row = int64(work.targets[b, g * GROUP + k]) if times_of(pattern, k) else int64(-1)
@@ -151,7 +153,7 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
                 p[k * columns + c] = value
                 before[k * columns + c] = value
 
-    @cuda.jit(device=True, inline="always")
+    @part
     def give_outputs(outputs, work, b, g, pattern, p, before, lane):
         for k in range(GROUP):
             if times_of(pattern, k):
@@ -161,14 +163,14 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
                     if d < width:
                         cuda.atomic.add(outputs, row * width + d, p[k * columns + c] - before[k * columns + c])
 
-    @cuda.jit(device=True, inline="always")
+    @part
     def most_times(pattern):
         most = 1
         for k in range(GROUP):
             most = max(most, times_of(pattern, k))
         return most
 
-    @cuda.jit(device=True, inline="always")
+    @part
     def base_of(work, b, i, left, number):
         """Where the ring has context `number` of word i, whose window begins at `left`: the word itself is none."""
         j = left + number
@@ -176,7 +178,7 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
             j += 1
         return (work.slots[b, j] & SLOT) * stride
 
-    @cuda.jit(device=True, inline="always")
+    @part
     def train_contexts(outputs, work, b, i, left, n, g, rate, told, ring, errors, lane):
         """kernels/skipgram.py, `train_contexts`, on contexts left..left + n; returns the loss of this lane's scores."""
         pattern = work.patterns[b, g]
@@ -235,7 +237,7 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
         cuda.syncthreads()
         return loss
 
-    @cuda.jit(device=True, inline="always")
+    @part
     def train_mean(rows, work, b, i, left, n, first, last, rate, share, told, ring, errors, lane):
         """kernels/cbow.py, `train_mean`, on contexts left..left + n; returns the loss of this lane's scores."""
         p, before = cuda.local.array(group_floats, float32), cuda.local.array(group_floats, float32)
@@ -287,14 +289,14 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
                             p[k * columns + c] = value + e * hidden[c]
             give_outputs(rows.outputs, work, b, g, pattern, p, before, lane)
             cuda.syncthreads()
-        part = share if share > 0 else np.float32(1) / np.float32(n)
+        taken = share if share > 0 else np.float32(1) / np.float32(n)
         for number in range(n):
             base = base_of(work, b, i, left, number)
             for c in range(columns):
-                ring[base + lane + LANES * c] += part * gradient[c]
+                ring[base + lane + LANES * c] += taken * gradient[c]
         return loss
 
-    @cuda.jit(device=True)
+    @part
     def compose(rows, work, b, count, lane):
         """kernels/subwords.py, `compose_batch`, for the distinct words."""
         for number in range(count):
@@ -309,7 +311,7 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
                     work.local[b, number * width + d] = value * share
                     work.composed[b, number * width + d] = value * share
 
-    @cuda.jit(device=True)
+    @part
     def scatter(rows, work, b, count, lane):
         """kernels/subwords.py, `scatter_batch`."""
         for number in range(count):
@@ -321,7 +323,7 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
                     for k in range(rows.starts[word], rows.starts[word + 1]):
                         cuda.atomic.add(rows.inputs, int64(rows.lists[k]) * width + d, change)
 
-    @cuda.jit(device=True, inline="always")
+    @part
     def train_word(i, rows, work, b, chances, rate, share, ring, errors, lane, examples):
         """kernels/word_vectors.py, `train_window`, for position i; returns the loss. examples: int32 (1,), added to."""
         left = work.lefts[b, i]
@@ -346,7 +348,7 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
                 first += groups
         return loss
 
-    @cuda.jit
+    @entry
     def train_words(text, chances, rows, work, steps, sums):
         b, lane = cuda.blockIdx.x, cuda.threadIdx.x
         ring = cuda.shared.array(ring_floats, float32)
@@ -358,6 +360,7 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
         begin, end = text.begins[b], text.ends[b]
         size = text.begins[b + 1] - begin
         position, loss = text.positions[b], 0.0
+        cuda.syncthreads()  # the first lane is about to change what the others read here
         while position < end:
             if lane == 0:
                 n, at, state = draw_batch(text.stream, begin, position, end, chances, work, b, text.random[b])
