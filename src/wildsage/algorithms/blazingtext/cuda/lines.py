@@ -68,6 +68,7 @@ def make_kernel(width: int, kind: int) -> Callable[..., None]:
     """
     columns = columns_of(width)
     stride = LANES * columns
+    partial_floats = WARPS * stride
 
     @part
     def dot(hidden, rows, at, lane):
@@ -145,7 +146,7 @@ def make_kernel(width: int, kind: int) -> Callable[..., None]:
     @entry
     def train_lines(lines, loss, table, output, places, steps, sums):
         b, warp, lane = cuda.blockIdx.x, cuda.threadIdx.x // LANES, cuda.threadIdx.x % LANES
-        partial = cuda.shared.array(WARPS * stride, float32)
+        partial = cuda.shared.array(partial_floats, float32)
         chosen = cuda.shared.array(1, int64)
         hidden, gradient = cuda.local.array(columns, float32), cuda.local.array(columns, float32)
         begin = places.begins[b]
