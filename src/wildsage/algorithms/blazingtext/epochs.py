@@ -88,6 +88,7 @@ class Training:
         """Begin with zeros. threads: of the pool, for what is not training; that takes as many as there are parts."""
         self.parameters, self.numbering, self.parts, self.validation = parameters, numbering, parts, validation
         self.words, self.classes, self.width = words, label_counts.size, padded(parameters.vector_dim)
+        self.label_counts = label_counts
         self.pool, self.stop, self.report, self.threads = pool, stop, report, threads
         self.loss = make_loss(parameters.chosen_loss, label_counts, parameters.negative_samples)
         self.repeated = numbering.repeated(words)

@@ -548,9 +548,7 @@ def _train(
                 f"buckets; rows of words that have the same ones are shared: {subwords.rows:,}"
             )
         _check_memory(context, len(vocabulary.words), subwords.ids.size, threads)
-        training = training_kind(context.device)(
-            parameters, vocabulary, stream, subwords, threads, pool, stop, report
-        )
+        training = training_kind(context.device)(parameters, vocabulary, stream, subwords, threads, pool, stop, report)
         training.initialise()
         marks = [zlib.adler32(stream.data), zlib.adler32(vocabulary.word_counts.data), subwords.ids.size]
         if earlier is not None:

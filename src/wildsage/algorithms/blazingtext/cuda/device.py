@@ -39,15 +39,12 @@ def settle(context: TrainingContext[BlazingTextHyperparameters]) -> TrainingCont
 
 def _problem(parameters: BlazingTextHyperparameters) -> str | None:
     """What stands against training on the GPU."""
-    if find_spec("numba_cuda") is None:
-        return f"the package numba-cuda is not installed: {INSTALL}"
-    from numba import cuda
-
-    if not cuda.is_available():
-        return "no NVIDIA GPU, or no driver for it, is found on this machine"
+    missing = _missing()
+    if missing is not None:
+        return missing
     if parameters.deterministic and parameters.device == "auto":
         return "deterministic = true trains one sentence at a time on a GPU, which is slow; device = cuda asks for that"
-    needed = shared_bytes(parameters)
+    needed = _shared_bytes(parameters)
     if needed > SHARED_BYTES:
         names = "vector_dim" if parameters.mode == "supervised" else "vector_dim or window_size"
         return (
@@ -57,13 +54,23 @@ def _problem(parameters: BlazingTextHyperparameters) -> str | None:
     return None
 
 
-def shared_bytes(parameters: BlazingTextHyperparameters) -> int:
+def _missing() -> str | None:
+    if find_spec("numba_cuda") is None:
+        return f"the package numba-cuda is not installed: {INSTALL}"
+    from numba import cuda
+
+    return None if cuda.is_available() else "no NVIDIA GPU, or no driver for it, is found on this machine"
+
+
+def _shared_bytes(parameters: BlazingTextHyperparameters) -> int:
     """The shared memory that a block needs."""
     from wildsage.algorithms.blazingtext.cuda import lines, words
     from wildsage.algorithms.vector import padded
 
     width = padded(parameters.vector_dim)
-    return lines.shared_bytes(width) if parameters.mode == "supervised" else words.shared_bytes(width, parameters.window_size)
+    if parameters.mode == "supervised":
+        return lines.shared_bytes(width)
+    return words.shared_bytes(width, parameters.window_size)
 
 
 def resident(warps: int, shared: int) -> int:

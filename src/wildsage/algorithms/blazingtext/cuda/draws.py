@@ -6,7 +6,7 @@ about as long for a word as all lanes take to train it; other blocks use the mac
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 FRESH, LAST, SLOT = 1 << 24, 1 << 25, (1 << 24) - 1
 TIMES = 8  # bits of a pattern before the repeats, three for each row of a group
 
-advance = part(random.advance.py_func)
-draw_word = part(random.draw_word.py_func)
+_compiled: Any = random
+advance, draw_word = part(_compiled.advance.py_func), part(_compiled.draw_word.py_func)
 
 
 class Workspace(NamedTuple):

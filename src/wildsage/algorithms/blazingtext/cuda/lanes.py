@@ -74,7 +74,7 @@ if SIMULATED:
 
 else:
 
-    def _make_fold(half):  # type: ignore[no-untyped-def]
+    def _make_fold(half):
         @part
         def fold(values, lane):
             # Lanes with this bit of their number go on with the upper half of the values, the others with the lower.

@@ -1,15 +1,15 @@
 """Text classification on a GPU: the steps of kernels/supervised.py, a block for each line in flight.
 
 A row's columns are spread over the lanes of a warp; a line's entries, and the output rows, over the block's warps. What
-changes is added to the rows by atomic additions. With one line in flight this is what the CPU's kernels do, draw by draw
-and step by step, but for the order in which the entries of a line are summed.
+changes is added to the rows by atomic additions. With one line in flight this is what the CPU's kernels do, draw by
+draw and step by step, but for the order in which the entries of a line are summed.
 """
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import cuda, float32, int64
@@ -27,8 +27,6 @@ from wildsage.algorithms.blazingtext.cuda.lanes import (
 from wildsage.algorithms.blazingtext.kernels.predict import HIERARCHICAL, NEGATIVE, ONE_VS_ALL, SOFTMAX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 LEAST = np.float32(1e-5)  # added to a probability before its logarithm is taken
@@ -60,10 +58,10 @@ def shared_bytes(width: int) -> int:
 
 
 @lru_cache(maxsize=16)
-def make_kernel(width: int, kind: int) -> Callable[..., None]:
+def make_kernel(width: int, kind: int) -> Any:
     """A kernel for rows of `width` floats and a loss, by fastText's code.
 
-    It takes Lines and the Loss, all on the device, the table and the output rows, Places, Steps, and sums: float64
+    It takes Lines and the Loss, all on the device, the table, the output rows and their Shares, Places, Steps, and sums: float64
     (B, 2), to which it adds loss and steps. A block is WARPS warps.
     """
     columns = columns_of(width)
@@ -93,7 +91,7 @@ def make_kernel(width: int, kind: int) -> Callable[..., None]:
         cuda.syncthreads()
 
     @part
-    def learn(hidden, gradient, output, row, positive, mine, rate, lane):
+    def learn(hidden, gradient, output, shares, row, positive, mine, rate, lane):
         """kernels/supervised.py, `learn_binary`, for a row that this warp may have (`mine`); returns the loss."""
         at, value = row * width, np.float32(0)
         if mine:
@@ -107,16 +105,17 @@ def make_kernel(width: int, kind: int) -> Callable[..., None]:
         loss = np.float32(0)
         if mine:
             step = rate * ((np.float32(1) if positive else np.float32(0)) - probability)
+            taken = step * shares.outputs[row]
             for c in range(columns):
                 d = lane + LANES * c
                 if d < width:
                     gradient[c] += step * output[at + d]
-                    cuda.atomic.add(output, at + d, step * hidden[c])
+                    cuda.atomic.add(output, at + d, taken * hidden[c])
             loss = -np.float32(math.log((probability if positive else np.float32(1) - probability) + LEAST))
         return loss
 
     @part
-    def learn_softmax(hidden, gradient, output, scores, b, classes, label, rate, warp, lane):
+    def learn_softmax(hidden, gradient, output, shares, scores, b, classes, label, rate, warp, lane):
         """kernels/supervised.py, `learn_softmax`; all warps return the loss."""
         for first in range(0, classes, WARPS):
             row, value = first + warp, np.float32(0)
@@ -136,15 +135,16 @@ def make_kernel(width: int, kind: int) -> Callable[..., None]:
         for row in range(warp, classes, WARPS):
             probability = np.float32(math.exp(scores[b, row] - highest)) / norm
             step = rate * ((np.float32(1) if row == label else np.float32(0)) - probability)
+            taken = step * shares.outputs[row]
             for c in range(columns):
                 d = lane + LANES * c
                 if d < width:
                     gradient[c] += step * output[row * width + d]
-                    cuda.atomic.add(output, row * width + d, step * hidden[c])
+                    cuda.atomic.add(output, row * width + d, taken * hidden[c])
         return -np.float32(math.log(np.float32(math.exp(scores[b, label] - highest)) / norm + LEAST))
 
     @entry
-    def train_lines(lines, loss, table, output, places, steps, sums):
+    def train_lines(lines, loss, table, output, shares, places, steps, sums):
         b, warp, lane = cuda.blockIdx.x, cuda.threadIdx.x // LANES, cuda.threadIdx.x % LANES
         partial = cuda.shared.array(partial_floats, float32)
         chosen = cuda.shared.array(1, int64)
@@ -186,7 +186,7 @@ def make_kernel(width: int, kind: int) -> Callable[..., None]:
             label, line_loss = chosen[0], np.float32(0)
             if kind == SOFTMAX:
                 line_loss = learn_softmax(
-                    hidden, gradient, output, places.scores, b, classes, label, rate, warp, lane
+                    hidden, gradient, output, shares, places.scores, b, classes, label, rate, warp, lane
                 )  # fmt: skip
                 if warp > 0:
                     line_loss = np.float32(0)
@@ -194,23 +194,24 @@ def make_kernel(width: int, kind: int) -> Callable[..., None]:
                 for k in range(loss.path_starts[label], loss.path_starts[label + 1]):
                     row = int64(loss.path_nodes[k])
                     line_loss += learn(
-                        hidden, gradient, output, row, loss.path_sides[k] == 3, row % WARPS == warp, rate, lane
+                        hidden, gradient, output, shares, row, loss.path_sides[k] == 3, row % WARPS == warp, rate, lane
                     )
             elif kind == ONE_VS_ALL:
                 for c in range(0, classes, WARPS):
                     row, yes = min(c + warp, classes - 1), False
                     for k in range(labels, labels + named):
                         yes = yes or lines.labels[k] == row
-                    line_loss += learn(hidden, gradient, output, row, yes, c + warp < classes, rate, lane)
+                    line_loss += learn(hidden, gradient, output, shares, row, yes, c + warp < classes, rate, lane)
             else:
                 # Equal rows are with one warp, one after the other.
-                line_loss += learn(hidden, gradient, output, label, True, label % WARPS == warp, rate, lane)
+                line_loss += learn(hidden, gradient, output, shares, label, True, label % WARPS == warp, rate, lane)
                 for t in range(negatives):
                     row = places.targets[b, t]
-                    line_loss += learn(hidden, gradient, output, row, False, row % WARPS == warp, rate, lane)
+                    line_loss += learn(hidden, gradient, output, shares, row, False, row % WARPS == warp, rate, lane)
             share(gradient, partial, warp, lane)
             for k in range(lines.starts[i] + warp, lines.starts[i + 1], WARPS):
-                at, weight = int64(lines.rows[k]) * width, lines.weights[k] * inverse
+                row = int64(lines.rows[k])
+                at, weight = row * width, lines.weights[k] * inverse * shares.inputs[row]
                 for c in range(columns):
                     d = lane + LANES * c
                     if d < width:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numba import cuda
@@ -17,9 +17,18 @@ from wildsage.algorithms.blazingtext.cuda import lines as line_kernels
 from wildsage.algorithms.blazingtext.cuda import words as word_kernels
 from wildsage.algorithms.blazingtext.cuda.device import resident
 from wildsage.algorithms.blazingtext.cuda.draws import Workspace
+from wildsage.algorithms.blazingtext.cuda.lanes import LANES, WARPS, columns_of
+from wildsage.algorithms.blazingtext.cuda.shares import (
+    LINES_AT_ONCE,
+    WORDS_AT_ONCE,
+    held_by_lines,
+    held_by_words,
+    shares,
+)
 from wildsage.algorithms.blazingtext.kernels.predict import NEGATIVE, SOFTMAX
 from wildsage.algorithms.blazingtext.kernels.random import GROUP
 from wildsage.algorithms.blazingtext.kernels.supervised import Lines
+from wildsage.algorithms.blazingtext.losses import NEGATIVE_POWER
 from wildsage.algorithms.vector import padded
 
 if TYPE_CHECKING:
@@ -30,9 +39,8 @@ if TYPE_CHECKING:
     from wildsage.algorithms.blazingtext.features import Numbering
     from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
 
-WORDS_EACH = 10_000  # of a corpus, for each sentence in flight
-LINES_EACH = 1_000  # of a corpus, for each line in flight
-RATE_IN_FLIGHT = 16.0  # lines in flight times the learning rate, at most
+WORDS_EACH = 5_000  # of a corpus, for each sentence in flight
+LINES_EACH = 250  # of a corpus, for each line in flight
 BATCH = 256  # words that a block draws at a time
 BATCH_TARGETS = 1 << 16  # output rows of them, at most
 # Multiplications of each block between two looks at the stop flag: about a second, and 100 million words of all blocks.
@@ -43,7 +51,9 @@ def on_device(arrays: Any) -> Any:
     """A named tuple, with its arrays on the device. An empty one becomes a single zero: the device has none."""
     return type(arrays)(
         *(
-            cuda.to_device(value if value.size else np.zeros(1, value.dtype)) if isinstance(value, np.ndarray) else value
+            cuda.to_device(value if value.size else np.zeros(1, value.dtype))
+            if isinstance(value, np.ndarray)
+            else value
             for value in arrays
         )
     )
@@ -75,7 +85,7 @@ class WordTraining(word_vectors.Training):
         text = word_kernels.Text(
             stream, begins, np.concatenate(self.positions), np.zeros(blocks, np.int64), np.concatenate(self.random)
         )
-        ring = (2 * window + 1) * word_kernels.LANES * word_kernels.columns_of(self.width)
+        ring = (2 * window + 1) * LANES * columns_of(self.width)
         extra = room if composed else 1
         shapes = {
             "words": room, "lefts": room, "rights": room, "firsts": room + 1, "targets": room * self.groups * GROUP,
@@ -87,14 +97,20 @@ class WordTraining(word_vectors.Training):
             name: cuda.device_array((blocks, size), np.float32 if name in floats else np.int32)
             for name, size in shapes.items()
         })  # fmt: skip
-        work.firsts.copy_to_device(np.zeros((blocks, room + 1), np.int32))
+        firsts: Any = work.firsts
+        firsts.copy_to_device(np.zeros((blocks, room + 1), np.int32))
+        counts = self.vocabulary.word_counts
+        weights = counts.astype(np.float64) ** word_vectors.NEGATIVE_POWER
+        held = held_by_words(counts, weights, self.chances, self.subwords, self.batch)
+        taken = shares(*held, blocks - 1, WORDS_AT_ONCE / parameters.learning_rate)
         kernel = word_kernels.make_kernel(self.width, window, cbow=parameters.mode == "cbow", composed=composed)
-        return kernel, on_device(text), on_device(self.chances), on_device(self._rows(self.table)), work
+        rows = self._rows(self.table)
+        return kernel, on_device(text), on_device(self.chances), on_device(rows), on_device(taken), work
 
     def _run(self, sums: list[NDArray[np.float64]], tell: Callable[[], None]) -> None:
         if self._device is None:
             self._device = self._upload()
-        kernel, text, chances, rows, work = self._device
+        kernel, text, chances, rows, taken, work = self._device
         blocks, sizes = len(self.parts), np.array([part.size for part in self.parts], np.int64)
         steps = word_kernels.Steps(
             float(self.parameters.learning_rate), self.position.epoch, self.parameters.epochs,
@@ -107,7 +123,7 @@ class WordTraining(word_vectors.Training):
             # Counted from the beginning, so that a resumed job has the same ones.
             ends = np.minimum((np.concatenate(self.positions) // self.chunk + 1) * self.chunk, sizes)
             text.ends.copy_to_device(ends)
-            kernel[blocks, word_kernels.LANES](text, chances, rows, work, steps, device_sums)
+            kernel[blocks, LANES](text, chances, rows, taken, work, steps, device_sums)
             positions = text.positions.copy_to_host()
             found = device_sums.copy_to_host()
             for k in range(blocks):
@@ -120,9 +136,9 @@ class WordTraining(word_vectors.Training):
             state[0] = value
 
 
-def cut(whole: Lines, shares: int) -> list[Lines]:
+def cut(whole: Lines, count: int) -> list[Lines]:
     """Lines in so many parts of about as many tokens each. They have one table of entries, and one of labels."""
-    wanted = whole.tokens[-1] * np.arange(1, shares) // shares
+    wanted = whole.tokens[-1] * np.arange(1, count) // count
     bounds = [0, *np.searchsorted(whole.tokens, wanted).tolist(), whole.starts.size - 1]
     return [
         Lines(
@@ -142,11 +158,11 @@ class LineTraining(epochs.Training):
         """As epochs.Training; the lines come as one part."""
         self._whole: Lines | None = parts[0]
         self._device: tuple[Any, ...] | None = None
-        lines, shares = parts[0].starts.size - 1, 1
+        lines, blocks = parts[0].starts.size - 1, 1
         if not parameters.deterministic:
-            room = resident(line_kernels.WARPS, line_kernels.shared_bytes(padded(parameters.vector_dim)))
-            shares = max(1, min(room, lines // LINES_EACH, int(RATE_IN_FLIGHT / parameters.learning_rate)))
-        super().__init__(parameters, numbering, cut(parts[0], shares), *more)
+            room = resident(WARPS, line_kernels.shared_bytes(padded(parameters.vector_dim)))
+            blocks = max(1, min(room, lines // LINES_EACH))
+        super().__init__(parameters, numbering, cut(parts[0], blocks), *more)
 
     def _upload(self) -> tuple[Any, ...]:
         """All that the kernel takes, on the device."""
@@ -161,14 +177,18 @@ class LineTraining(epochs.Training):
             np.zeros((blocks, 1 + loss.negatives if loss.kind == NEGATIVE else 1), np.int64),
         )
         kernel = line_kernels.make_kernel(self.width, loss.kind)
-        arrays = on_device(self._whole), on_device(loss), cuda.to_device(self.table), cuda.to_device(self.output)
+        whole, counts = cast(Lines, self._whole), self.label_counts
+        weights = counts.astype(np.float64) ** NEGATIVE_POWER
+        held = held_by_lines(whole, self.table.size // self.width, counts, weights, loss)
+        taken = shares(*held, blocks - 1, LINES_AT_ONCE / self.parameters.learning_rate)
+        arrays = on_device(whole), on_device(loss), cuda.to_device(self.table), cuda.to_device(self.output)
         self._whole = None
-        return kernel, *arrays, on_device(places)
+        return kernel, *arrays, on_device(taken), on_device(places)
 
     def _run(self, sums: list[NDArray[np.float64]], tell: Callable[[], None]) -> None:
         if self._device is None:
             self._device = self._upload()
-        kernel, lines, loss, table, output, places = self._device
+        kernel, lines, loss, table, output, taken, places = self._device
         sizes = np.array([part.starts.size - 1 for part in self.parts], np.int64)
         entries = int(self.parts[-1].starts[-1]) / max(1, int(sizes.sum()))
         step = max(1, int(LAUNCH // (self.width * (entries + 2 * self.classes))))
@@ -180,9 +200,7 @@ class LineTraining(epochs.Training):
             ends = np.minimum(done + step, sizes)
             places.lines.copy_to_device(done)
             places.ends.copy_to_device(ends)
-            kernel[len(self.parts), line_kernels.LANES * line_kernels.WARPS](
-                lines, loss, table, output, places, steps, device_sums
-            )
+            kernel[len(self.parts), LANES * WARPS](lines, loss, table, output, taken, places, steps, device_sums)
             found = device_sums.copy_to_host()
             for k, total in enumerate(found):
                 sums[k][:] = total

@@ -1,9 +1,9 @@
 """Skip-gram and CBOW on a GPU: the steps of kernels/word_vectors.py, a warp for each sentence in flight.
 
-After FULL-W2V (Randall, Ge, Allen et al., "FULL-W2V: Fully Exploiting Data Reuse for W2V on GPU-Accelerated Systems",
-arXiv 2312.07743): a word's output rows are in registers while its window is trained, and the rows of the window are in a
-ring in shared memory while the window passes over them, so that each comes and goes once. A row's columns are spread
-over the lanes. What has changed is added to the table by atomic additions, so that no sentence's work is lost.
+After FULL-W2V (Randall et al., "FULL-W2V: Fully Exploiting Data Reuse for W2V on GPU-Accelerated Systems", arXiv
+2312.07743): a word's output rows are in registers while its window is trained, and the rows of the window are in a ring
+in shared memory while the window passes over them, so that each comes and goes once. A row's columns are spread over
+the lanes. What has changed is added to the table by atomic additions, so that no sentence's work is lost.
 
 With one sentence in flight this is what the CPU's kernels do, draw by draw and step by step.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import cuda, float32, int32, int64
@@ -33,8 +33,6 @@ from wildsage.algorithms.blazingtext.kernels.skipgram import HIGHEST_SCORE
 from wildsage.algorithms.blazingtext.kernels.word_vectors import LOSS_EVERY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 PAIR = 2 * GROUP  # scores of two contexts
@@ -94,11 +92,11 @@ def times_of(pattern, k):
 
 
 @lru_cache(maxsize=16)
-def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Callable[..., None]:
+def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Any:
     """A kernel for rows of `width` floats: registers and shared memory need sizes that are known when it is compiled.
 
-    It takes a Text, the Chances, the Rows and a Workspace, all on the device, Steps, and sums: float64 (B, 2), to which
-    it adds loss and examples. A block is one warp. composed: whether words have several rows.
+    It takes a Text, the Chances, the Rows, their Shares and a Workspace, all on the device, Steps, and sums: float64
+    (B, 2), to which it adds loss and examples. A block is one warp. composed: whether words have several rows.
     """
     columns = columns_of(width)
     stride, ring_size = LANES * columns, 2 * window + 1
@@ -128,7 +126,7 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
                 ring[base + d] = value
 
     @part
-    def go(rows, work, b, j, ring, lane):
+    def go(rows, shares, work, b, j, ring, lane):
         """Bring back position j's row, if no later one in the ring has its word."""
         place = work.slots[b, j]
         if place & LAST:
@@ -139,7 +137,8 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
                     if composed:
                         work.local[b, work.rows[b, j] * width + d] = ring[base + d]
                     else:
-                        cuda.atomic.add(rows.inputs, word * width + d, ring[base + d] - work.kept[b, base + d])
+                        change = (ring[base + d] - work.kept[b, base + d]) * shares.inputs[word]
+                        cuda.atomic.add(rows.inputs, word * width + d, change)
 
     @part
     def take_outputs(outputs, work, b, g, pattern, p, before, lane):
@@ -154,14 +153,16 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
                 before[k * columns + c] = value
 
     @part
-    def give_outputs(outputs, work, b, g, pattern, p, before, lane):
+    def give_outputs(outputs, shares, work, b, g, pattern, p, before, lane):
         for k in range(GROUP):
             if times_of(pattern, k):
                 row = int64(work.targets[b, g * GROUP + k])
+                share = shares.outputs[row]
                 for c in range(columns):
                     d = lane + LANES * c
                     if d < width:
-                        cuda.atomic.add(outputs, row * width + d, p[k * columns + c] - before[k * columns + c])
+                        change = (p[k * columns + c] - before[k * columns + c]) * share
+                        cuda.atomic.add(outputs, row * width + d, change)
 
     @part
     def most_times(pattern):
@@ -179,7 +180,7 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
         return (work.slots[b, j] & SLOT) * stride
 
     @part
-    def train_contexts(outputs, work, b, i, left, n, g, rate, told, ring, errors, lane):
+    def train_contexts(outputs, shares, work, b, i, left, n, g, rate, told, ring, errors, lane):
         """kernels/skipgram.py, `train_contexts`, on contexts left..left + n; returns the loss of this lane's scores."""
         pattern = work.patterns[b, g]
         p, before = cuda.local.array(group_floats, float32), cuda.local.array(group_floats, float32)
@@ -233,12 +234,12 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
             for c in range(columns):
                 ring[two + lane + LANES * c] = w[c]
                 ring[one + lane + LANES * c] = v[c]
-        give_outputs(outputs, work, b, g, pattern, p, before, lane)
+        give_outputs(outputs, shares, work, b, g, pattern, p, before, lane)
         cuda.syncthreads()
         return loss
 
     @part
-    def train_mean(rows, work, b, i, left, n, first, last, rate, share, told, ring, errors, lane):
+    def train_mean(rows, shares, work, b, i, left, n, first, last, rate, share, told, ring, errors, lane):
         """kernels/cbow.py, `train_mean`, on contexts left..left + n; returns the loss of this lane's scores."""
         p, before = cuda.local.array(group_floats, float32), cuda.local.array(group_floats, float32)
         hidden, gradient = cuda.local.array(columns, float32), cuda.local.array(columns, float32)
@@ -287,7 +288,7 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
                             value = p[k * columns + c]
                             gradient[c] += e * value
                             p[k * columns + c] = value + e * hidden[c]
-            give_outputs(rows.outputs, work, b, g, pattern, p, before, lane)
+            give_outputs(rows.outputs, shares, work, b, g, pattern, p, before, lane)
             cuda.syncthreads()
         taken = share if share > 0 else np.float32(1) / np.float32(n)
         for number in range(n):
@@ -312,7 +313,7 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
                     work.composed[b, number * width + d] = value * share
 
     @part
-    def scatter(rows, work, b, count, lane):
+    def scatter(rows, shares, work, b, count, lane):
         """kernels/subwords.py, `scatter_batch`."""
         for number in range(count):
             word = work.distinct[b, number]
@@ -321,10 +322,11 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
                 if d < width:
                     change = work.local[b, number * width + d] - work.composed[b, number * width + d]
                     for k in range(rows.starts[word], rows.starts[word + 1]):
-                        cuda.atomic.add(rows.inputs, int64(rows.lists[k]) * width + d, change)
+                        row = int64(rows.lists[k])
+                        cuda.atomic.add(rows.inputs, row * width + d, change * shares.inputs[row])
 
     @part
-    def train_word(i, rows, work, b, chances, rate, share, ring, errors, lane, examples):
+    def train_word(i, rows, shares, work, b, chances, rate, share, ring, errors, lane, examples):
         """kernels/word_vectors.py, `train_window`, for position i; returns the loss. examples: int32 (1,), added to."""
         left = work.lefts[b, i]
         count, first, told = work.rights[b, i] - left - 1, work.firsts[b, i], i % LOSS_EVERY == 0
@@ -336,20 +338,34 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
                 n = min(chances.share, count - begun)
                 if cbow:
                     loss += train_mean(
-                        rows, work, b, i, left + begun, n, first, first + groups, rate, share, told, ring, errors, lane
+                        rows,
+                        shares,
+                        work,
+                        b,
+                        i,
+                        left + begun,
+                        n,
+                        first,
+                        first + groups,
+                        rate,
+                        share,
+                        told,
+                        ring,
+                        errors,
+                        lane,
                     )
                     examples[0] += 1 if told else 0
                 else:
                     for g in range(first, first + groups):
                         loss += train_contexts(
-                            rows.outputs, work, b, i, left + begun, n, g, rate, told, ring, errors, lane
+                            rows.outputs, shares, work, b, i, left + begun, n, g, rate, told, ring, errors, lane
                         )
                     examples[0] += n if told else 0
                 first += groups
         return loss
 
     @entry
-    def train_words(text, chances, rows, work, steps, sums):
+    def train_words(text, chances, rows, shares, work, steps, sums):
         b, lane = cuda.blockIdx.x, cuda.threadIdx.x
         ring = cuda.shared.array(ring_floats, float32)
         errors = cuda.shared.array(errors_size, float32)
@@ -384,15 +400,15 @@ def make_kernel(width: int, window: int, *, cbow: bool, composed: bool) -> Calla
             rate = np.float32(steps.rate * max(1e-4, 1 - done))
             for i in range(-window, n + window + 1):
                 if i > window:
-                    go(rows, work, b, i - window - 1, ring, lane)
+                    go(rows, shares, work, b, i - window - 1, ring, lane)
                 if i + window < n:
                     come(rows, work, b, i + window, ring, lane)
                 if i >= 0 and i < n:
                     loss += train_word(
-                        i, rows, work, b, chances, rate, np.float32(steps.share), ring, errors, lane, examples
+                        i, rows, shares, work, b, chances, rate, np.float32(steps.share), ring, errors, lane, examples
                     )
             if composed:
-                scatter(rows, work, b, counts[1], lane)
+                scatter(rows, shares, work, b, counts[1], lane)
             cuda.syncthreads()
         cuda.atomic.add(sums, (b, 0), loss)
         if lane == 0:

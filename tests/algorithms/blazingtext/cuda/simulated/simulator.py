@@ -1,7 +1,7 @@
 """numba-cuda's simulator, with lanes that wait for each other at a barrier instead of in a loop that polls them.
 
-Its own loop keeps the interpreter's lock for milliseconds at each barrier. This one also tells of a barrier that not all
-lanes of a block reach, which a GPU would not forgive.
+Its own loop keeps the interpreter's lock for milliseconds at each barrier. This one also tells of a barrier that not
+all lanes of a block reach, which a GPU would not forgive.
 """
 
 from __future__ import annotations
