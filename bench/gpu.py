@@ -3,11 +3,10 @@
     python -m bench.gpu [--gensim PYTHON] [--rounds 3] [--copies 8] [--epochs 5] [--rate 0.05] [--skip words,lines]
 
 Beside the GPU: our own CPU kernels, fastText and gensim, all with every core of the machine, in turn. Words: the text
-of corpus-en, in `copies` copies (eight are 110 million words; without copies the text is 13.7 million, and fewer sentences
-may be in flight), window 5, 5 negatives, minimum count 5. Lines: sst2, tweeteval-emoji and the documents of
-bench/supervised_speed.py, bigrams, dim 100. Words/s are of the epochs alone, from the trained words that a job reports;
-seconds are from the text file to a trained model in memory, kernels compiled. Qualities as in bench/word_vectors.py and
-bench/supervised_speed.py. Without a GPU this says so, and measures nothing.
+of corpus-en, in `copies` copies (eight are 115 million words), window 5, 5 negatives, minimum count 5. Lines: sst2,
+tweeteval-emoji and the documents of bench/supervised_speed.py, bigrams, dim 100. Words/s are of the epochs alone, as a
+job reports them; seconds are from the text file to a trained model in memory, kernels compiled. Qualities as in
+bench/word_vectors.py and bench/supervised_speed.py. Without a GPU this says so, and measures nothing.
 """
 
 from __future__ import annotations

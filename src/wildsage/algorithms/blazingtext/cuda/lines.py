@@ -61,8 +61,8 @@ def shared_bytes(width: int) -> int:
 def make_kernel(width: int, kind: int) -> Any:
     """A kernel for rows of `width` floats and a loss, by fastText's code.
 
-    It takes Lines and the Loss, all on the device, the table, the output rows and their Shares, Places, Steps, and sums: float64
-    (B, 2), to which it adds loss and steps. A block is WARPS warps.
+    It takes Lines and the Loss, all on the device, the table, the output rows and their Shares, Places, Steps, and
+    sums: float64 (B, 2), to which it adds loss and steps. A block is WARPS warps.
     """
     columns = columns_of(width)
     stride = LANES * columns

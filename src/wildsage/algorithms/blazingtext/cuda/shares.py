@@ -2,12 +2,12 @@
 
 Each block changes rows without sight of what the others do meanwhile. Where a few hold the same row that does no harm.
 A frequent word's row is held by many, and a label's by all: there the sum of changes, each right by itself, goes too
-far. In an emulation where all blocks read before any writes, skip-gram on 2.3 million words learnt with 200 sentences in
-flight (up to 19 of them on one output row) as with one; with 1,000 (up to 97) it diverged at the usual rate, as did
+far. In an emulation where all blocks read before any writes, skip-gram on 2.3 million words learnt with 200 sentences
+in flight (up to 19 of them on one output row) as with one; with 1,000 (up to 97) it diverged at the usual rate, as did
 classification by two labels with 64 lines in flight at a rate of 0.5.
 
 So a row takes only a part of each change if more blocks hold it, on average, than its learning rate allows: as much in
-all as that many would give it. Such rows get so many changes that they learn as well. With one block all is taken whole.
+all as that many would give it. Such rows get so many changes that they learn as well. One block's are taken whole.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Changes of one row at a time, times the learning rate, that are taken whole. Four times as many of words diverged.
 WORDS_AT_ONCE = 0.8
-LINES_AT_ONCE = 2.0
+LINES_AT_ONCE = 4.0
 
 
 class Shares(NamedTuple):
@@ -69,20 +69,23 @@ def held_by_words(
     if not subwords.there:
         return kept * (2 * chances.window + 1), outputs
     held = np.repeat(1 - (1 - kept) ** batch, np.diff(subwords.starts))  # a batch holds the rows of all its words
-    inputs: NDArray[np.float64] = np.bincount(subwords.lists, held, minlength=counts.size + subwords.rows)
-    return inputs, outputs
+    return np.bincount(subwords.lists, held, counts.size + subwords.rows).astype(np.float64), outputs
 
 
 def held_by_lines(
     lines: Lines, rows: int, label_counts: NDArray[np.int64], weights: NDArray[np.float64], loss: Loss
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How likely a block that trains on lines holds each of the input rows, and each output row. weights: as above."""
-    inputs = np.bincount(lines.rows, minlength=rows) / max(1, lines.starts.size - 1)
+    """As held_by_words, for blocks that train on lines: how much of each of the input rows, and of each output row.
+
+    An input row weighs as much as its share of a line, since that is what it moves the line's vector by. An output row
+    of softmax and one-vs-all weighs as much as its label is uncertain beside one of two equally frequent labels.
+    """
+    parts = lines.weights * np.repeat(lines.inverses, np.diff(lines.starts))
+    inputs = np.bincount(lines.rows, parts, rows) / max(1, lines.starts.size - 1)
     frequencies = label_counts / max(1, label_counts.sum())
     if loss.kind == HIERARCHICAL:
         above = np.repeat(frequencies, np.diff(loss.path_starts))
-        nodes: NDArray[np.float64] = np.bincount(loss.path_nodes, above, minlength=frequencies.size)
-        return inputs, nodes
+        return inputs, np.bincount(loss.path_nodes, above, frequencies.size).astype(np.float64)
     if loss.kind == NEGATIVE:
         return inputs, frequencies + loss.negatives * weights / weights.sum()
-    return inputs, np.ones(frequencies.size)
+    return inputs, 4 * frequencies * (1 - frequencies)

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from wildsage.algorithms.blazingtext.features import Numbering
     from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
 
-WORDS_EACH = 5_000  # of a corpus, for each sentence in flight
-LINES_EACH = 250  # of a corpus, for each line in flight
+WORDS_EACH = 20_000  # of a corpus, for each sentence in flight
+LINES_EACH = 500  # of a corpus, for each line in flight
 BATCH = 256  # words that a block draws at a time
 BATCH_TARGETS = 1 << 16  # output rows of them, at most
 # Multiplications of each block between two looks at the stop flag: about a second, and 100 million words of all blocks.
@@ -156,13 +156,15 @@ class LineTraining(epochs.Training):
         self, parameters: BlazingTextHyperparameters, numbering: Numbering, parts: list[Lines], *more: Any
     ) -> None:
         """As epochs.Training; the lines come as one part."""
-        self._whole: Lines | None = parts[0]
+        entries = int(parts[0].starts[-1])  # behind them the arrays are empty
+        whole = parts[0]._replace(rows=parts[0].rows[:entries], weights=parts[0].weights[:entries])
+        self._whole: Lines | None = whole
         self._device: tuple[Any, ...] | None = None
-        lines, blocks = parts[0].starts.size - 1, 1
+        lines, blocks = whole.starts.size - 1, 1
         if not parameters.deterministic:
             room = resident(WARPS, line_kernels.shared_bytes(padded(parameters.vector_dim)))
             blocks = max(1, min(room, lines // LINES_EACH))
-        super().__init__(parameters, numbering, cut(parts[0], blocks), *more)
+        super().__init__(parameters, numbering, cut(whole, blocks), *more)
 
     def _upload(self) -> tuple[Any, ...]:
         """All that the kernel takes, on the device."""

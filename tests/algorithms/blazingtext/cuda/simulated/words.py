@@ -22,7 +22,7 @@ from wildsage.algorithms.blazingtext.word_model import WordVectors
 simulator.install()
 
 SMALL = {"min_count": 1, "vector_dim": 8, "window_size": 3, "sampling_threshold": 0.5, "learning_rate": 0.5}
-BATCH = 40  # words, so that a part has several batches
+BATCH = 30  # words, so that a part has several batches
 COUNTS = np.array([60, 41, 37, 30, 22, 15, 9, 9, 4, 2], np.int64)
 
 
@@ -36,7 +36,7 @@ class OnGpu(WordTraining):
     batch_words = BATCH
 
 
-def trained(kind: type[word_vectors.Training], words: int = 110, **values: Any) -> tuple[Any, list[float]]:
+def trained(kind: type[word_vectors.Training], words: int = 80, **values: Any) -> tuple[Any, list[float]]:
     """Training of some random words in lines, done; and its losses."""
     parameters = BlazingTextHyperparameters.model_validate({**SMALL, "epochs": 2, "mode": "skipgram", **values})
     names = [b"word%d" % number for number in range(COUNTS.size)]
@@ -82,8 +82,8 @@ def test_one_sentence_in_flight_is_what_the_processor_does(values: dict[str, Any
 
 
 def test_several_sentences_in_flight_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "WORDS_EACH", 60)
-    made, losses = trained(OnGpu, words=250, epochs=3)
+    monkeypatch.setattr(training, "WORDS_EACH", 50)
+    made, losses = trained(OnGpu, words=200, epochs=3)
     assert len(made.parts) == 4
     assert np.isfinite(made.table).all()
     assert losses[2] < losses[0]
