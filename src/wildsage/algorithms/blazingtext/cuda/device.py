@@ -85,3 +85,15 @@ def resident(warps: int, shared: int) -> int:
     registers = device.MAX_REGISTERS_PER_MULTIPROCESSOR // (REGISTERS * 32 * warps)
     memory = device.MAX_SHARED_MEMORY_PER_MULTIPROCESSOR // (shared + 1024)  # what the system takes of each
     return int(device.MULTIPROCESSOR_COUNT * max(1, min(registers, memory)))
+
+
+def check_room(needed: int) -> None:
+    """Refuse what cannot fit into the GPU's memory, before it is allocated. needed: bytes."""
+    from numba import cuda
+
+    free = cuda.current_context().get_memory_info().free
+    if needed > free:
+        raise ClientError(
+            f"training needs {needed / 2**30:.1f} GiB of the GPU's memory and {free / 2**30:.1f} GiB are free: lower "
+            "vector_dim, raise min_count, give less text, or train with device = cpu"
+        )

@@ -15,7 +15,7 @@ from numba import cuda
 from wildsage.algorithms.blazingtext import epochs, word_vectors
 from wildsage.algorithms.blazingtext.cuda import lines as line_kernels
 from wildsage.algorithms.blazingtext.cuda import words as word_kernels
-from wildsage.algorithms.blazingtext.cuda.device import resident
+from wildsage.algorithms.blazingtext.cuda.device import check_room, resident
 from wildsage.algorithms.blazingtext.cuda.draws import Workspace
 from wildsage.algorithms.blazingtext.cuda.lanes import LANES, WARPS, columns_of
 from wildsage.algorithms.blazingtext.cuda.shares import (
@@ -92,6 +92,7 @@ class WordTraining(word_vectors.Training):
             "patterns": room * self.groups, "slots": room, "kept": 1 if composed else ring, "rows": extra,
             "distinct": extra, "local": extra * self.width, "composed": extra * self.width,
         }  # fmt: skip
+        check_room(4 * blocks * sum(shapes.values()) + stream.nbytes + self.table.nbytes)
         floats = ("kept", "local", "composed")
         work = Workspace(**{
             name: cuda.device_array((blocks, size), np.float32 if name in floats else np.int32)
@@ -180,6 +181,7 @@ class LineTraining(epochs.Training):
         )
         kernel = line_kernels.make_kernel(self.width, loss.kind)
         whole, counts = cast(Lines, self._whole), self.label_counts
+        check_room(sum(array.nbytes for array in (*whole, self.table, self.output)) + places.scores.nbytes)
         weights = counts.astype(np.float64) ** NEGATIVE_POWER
         held = held_by_lines(whole, self.table.size // self.width, counts, weights, loss)
         taken = shares(*held, blocks - 1, LINES_AT_ONCE / self.parameters.learning_rate)
