@@ -155,6 +155,7 @@ def test_blazingtext() -> None:
         "seed",
         "loss",
         "storage",
+        "device",
         "deterministic",
         "k_fold",
         "cbow_mean_gradient",
