@@ -68,6 +68,17 @@ BEYOND_CONTRACT: dict[str, list[dict[str, Any]]] = {
             "beyond_contract": True,
         },
         {
+            "name": "device",
+            "type": "enum",
+            "required": False,
+            "default": "auto",
+            "choices": ["cpu", "cuda"],
+            "special_values": ["auto"],
+            "meaning": "what to train on: the processor, or an NVIDIA GPU (needs the extra gpu); auto is cuda if the "
+            "instance type has a GPU and there is one here, else cpu",
+            "beyond_contract": True,
+        },
+        {
             "name": "deterministic",
             "type": "bool",
             "required": False,

@@ -168,6 +168,7 @@ def test_blazingtext() -> None:
         "seed",
         "loss",
         "storage",
+        "device",
         "deterministic",
         "k_fold",
         "cbow_mean_gradient",

@@ -14,12 +14,16 @@ from threading import Event
 
 import pytest
 
+from tests.algorithms.blazingtext.jobs import Listener
 from tests.runtime.third_party import environment, install, lay_out, start
 from tests.waiting import until
+from wildsage.contract import machine
 from wildsage.contract.builtins import table
 from wildsage.contract.channels import Channel, InputMode
+from wildsage.contract.hyperparameters import Hyperparameters
 from wildsage.contract.layout import Layout
 from wildsage.contract.metrics import read_metrics
+from wildsage.contract.resources import Resources
 from wildsage.runtime import train
 
 LINE = re.compile(r"\[\d\d/\d\d/\d{4} \d\d:\d\d:\d\d [A-Z]+ \d+\] ")
@@ -306,3 +310,19 @@ def test_the_log_is_utf_8_in_any_locale(packages: Path, base: Path, monkeypatch:
     assert code == 1
     assert "größe is not a hyperparameter" in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(("kind", "gpus", "device", "told"), [
+    ("ml.g5.xlarge", 0, "cpu", 1), ("ml.g5.xlarge", 1, "cuda", 0), ("ml.c5.large", 1, "cpu", 0), (None, 0, "cpu", 0),
+])  # fmt: skip
+def test_an_instance_type_with_a_gpu_asks_for_one(
+    kind: str | None, gpus: int, device: str, told: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "gpus", lambda: gpus)
+    report = Listener()
+    resources = Resources(current_instance_type=kind)
+    context = train.make_context(Hyperparameters(), {}, Layout(tmp_path), resources, report, Event())  # type: ignore[arg-type]
+    assert context.device == device
+    assert [f"instance type {kind} has a GPU, and this machine has none" in line for line in report.lines] == [
+        True
+    ] * told

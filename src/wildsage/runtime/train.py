@@ -180,6 +180,9 @@ def make_context(
 
     kind = resources.current_instance_type
     wants_gpu = kind is None or kind.startswith(GPU_INSTANCES)
+    has_gpu = machine.gpus() > 0
+    if kind is not None and wants_gpu and not has_gpu:
+        report.say(f"instance type {kind} has a GPU, and this machine has none to use: training on the processor")
     return TrainingContext(
         hyperparameters=hyperparameters,
         channels=channels,
@@ -188,7 +191,7 @@ def make_context(
         report=report,
         stop=stop,
         threads=_threads(machine.cores()),
-        device="cuda" if wants_gpu and machine.gpus() else "cpu",
+        device="cuda" if wants_gpu and has_gpu else "cpu",
         rank=resources.rank,
         world_size=resources.world_size,
         memory_bytes=machine.available_memory(),

@@ -81,8 +81,11 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
 
         Channel `model` may hold a model to go on from: model.bin or vectors.bin, also of fastText's, or model.tar.gz.
         """
+        from wildsage.algorithms.blazingtext.cuda import device
+
         for note in context.hyperparameters.notes():
             context.report.say(note)
+        context = device.settle(context)
         if context.hyperparameters.mode == "supervised":
             return self._train_classifier(context)
         return self._train_words(context)

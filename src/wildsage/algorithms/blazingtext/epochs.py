@@ -88,6 +88,7 @@ class Training:
         """Begin with zeros. threads: of the pool, for what is not training; that takes as many as there are parts."""
         self.parameters, self.numbering, self.parts, self.validation = parameters, numbering, parts, validation
         self.words, self.classes, self.width = words, label_counts.size, padded(parameters.vector_dim)
+        self.label_counts = label_counts
         self.pool, self.stop, self.report, self.threads = pool, stop, report, threads
         self.loss = make_loss(parameters.chosen_loss, label_counts, parameters.negative_samples)
         self.repeated = numbering.repeated(words)
@@ -142,7 +143,7 @@ class Training:
             tokens_done, tokens = self.position.epoch * self.tokens + done, self.parameters.epochs * self.tokens
             tell_progress(self.report, tokens_done, tokens, speed, np.sum(sums, axis=0) + carried)
 
-        run_watched(self.pool, lambda k: self._train_part(k, sums[k]), len(self.parts), tell)
+        self._run(sums, tell)
         self.position.sums = (np.sum(sums, axis=0) + carried).tolist()
         self.tokens_done_here += self._tokens_of_epoch() - before
         if not math.isfinite(self.position.sums[0]):
@@ -150,6 +151,10 @@ class Training:
                 f"training diverged in epoch {self.position.epoch + 1}: the loss is no longer a number; "
                 f"try a smaller learning_rate than {self.parameters.learning_rate:g}"
             )
+
+    def _run(self, sums: list[NDArray[np.float64]], tell: Callable[[], None]) -> None:
+        """Train all parts until the epoch is done, the stop flag set, or a loss no number."""
+        run_watched(self.pool, lambda k: self._train_part(k, sums[k]), len(self.parts), tell)
 
     def _train_part(self, k: int, sums: NDArray[np.float64]) -> None:
         """Train the lines of a part that are left, beside other threads."""
@@ -238,7 +243,7 @@ class Training:
     def _chunks(self, part: Lines, begin: int) -> list[tuple[int, int]]:
         """Ranges of lines that take about CHUNK floats each; a line costs its entries and the output rows twice."""
         lines = part.starts.size - 1
-        a_line = self.width * (int(part.starts[-1]) / max(1, lines) + 2 * self.classes)
+        a_line = self.width * (int(part.starts[-1] - part.starts[0]) / max(1, lines) + 2 * self.classes)
         step = max(1, int(CHUNK / a_line))
         return [(first, min(first + step, lines)) for first in range(begin, lines, step)]
 

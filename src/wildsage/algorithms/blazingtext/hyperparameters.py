@@ -103,6 +103,12 @@ class BlazingTextHyperparameters(Hyperparameters):
         "less time; arithmetic is float32 either way; auto is float16 for large tables",
         json_schema_extra=_for("supervised", ours=True),
     )
+    device: Literal["cpu", "cuda"] | Auto = Field(
+        "auto",
+        description="what to train on: the processor, or an NVIDIA GPU (needs the extra gpu); auto is cuda if the "
+        "instance type has a GPU and there is one here, else cpu",
+        json_schema_extra={"beyond_contract": True},
+    )
     deterministic: bool = Field(
         False,
         description="the same model each time, with the same seed and number of threads; slower with several threads",

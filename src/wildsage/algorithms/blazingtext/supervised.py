@@ -96,16 +96,26 @@ class Material:
         threads = max(1, min(max(1, context.threads), self.train.lines // LINES_PER_THREAD))
         numbering = number(self.train, self.shape, threads, pool, context.stop, kept)
         check_rows(parameters, numbering.rows, context.memory_bytes)
-        # With one part, and so one thread, nothing depends on which thread is faster.
-        parts = compact(self.train, numbering, 1 if parameters.deterministic else threads, pool)
+        # With one part, and so one thread, nothing depends on which thread is faster. A GPU cuts lines to parts itself.
+        one_part = parameters.deterministic or context.device == "cuda"
+        parts = compact(self.train, numbering, 1 if one_part else threads, pool)
         check(context.stop)
         held_out = {name: look_up(made, numbering, threads, pool) for name, made in self.held_out.items()}
-        training = Training(
+        training = training_kind(context.device)(
             parameters, numbering, parts, held_out.get("validation", []), self.shape[2], self.vocabulary.label_counts,
             pool, threads, context.stop, report,
         )  # fmt: skip
         training.initialise()
         return training, held_out
+
+
+def training_kind(device: str) -> type[Training]:
+    """The class that trains on a device."""
+    if device != "cuda":
+        return Training
+    from wildsage.algorithms.blazingtext.cuda.training import LineTraining
+
+    return LineTraining
 
 
 def _pairs(names: list[bytes], earlier: dict[bytes, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -194,6 +204,8 @@ def _train(
         best_validation_accuracy=max(position.accuracies, default=None),
         words_per_second=round(training.tokens_done_here / max(1e-9, clock.seconds.get("train", 0.0))),
         threads=1 if parameters.deterministic else training.threads,
+        device=context.device,
+        in_flight=len(training.random),
         storage="float16" if training.dtype == np.int16 else "float32",
     )
     return rows

@@ -164,6 +164,10 @@ class Training:
     stream: int32, the text as words, with END_OF_LINE where "</s>" is no word. Each thread has its share of it.
     """
 
+    batch_words = BATCH
+    batch_targets = 1 << 24  # output rows of a batch, at most
+    chunk_work = CHUNK
+
     def __init__(
         self,
         parameters: BlazingTextHyperparameters,
@@ -179,10 +183,12 @@ class Training:
         self.pool, self.stop, self.report = pool, stop, report
         self.width, self.words = padded(parameters.vector_dim), len(vocabulary.words)
         self.input_rows = self.words + subwords.rows
-        bounds = [stream.size * k // threads for k in range(threads + 1)]
+        self.threads = threads
+        shares = self.shares(stream.size)
+        bounds = [stream.size * k // shares for k in range(shares + 1)]
         self.parts = [stream[begin:end] for begin, end in pairwise(bounds)]
         self.positions = [np.zeros(1, np.int64) for _ in self.parts]
-        self.random = random_states(parameters.seed, threads)
+        self.random = random_states(parameters.seed, shares)
         self.position, self.clock = Position(), Clock()
         self.words_done_here = 0  # by this process, for the speed
         self.chances = _chances(vocabulary, parameters)
@@ -190,15 +196,23 @@ class Training:
         self.rows = self.input_rows + self.words + position_rows(parameters)
         self.table = aligned(self.rows * self.width)
         work = self.width * 2 * parameters.window_size * (1 + (self.chances.negatives or TYPICAL_PATH))
-        self.chunk = max(1, CHUNK // work)
-        self._scratches = [self._scratch() for _ in self.parts]
+        self.chunk = max(1, self.chunk_work // work)
         # Windows see up to a batch; very many negatives would make one too large.
-        size = max(4, min(BATCH, self.chunk, (1 << 24) // (GROUP * self.groups)))
-        self._batches = [Batch.empty(size, self.groups, subwords=self.subwords.there) for _ in self.parts]
-        self._in_rounds = parameters.deterministic and threads > 1
+        self.batch = max(4, min(self.batch_words, self.chunk, self.batch_targets // (GROUP * self.groups)))
+        self._in_rounds = parameters.deterministic and shares > 1
+        self._prepare()
+
+    def shares(self, words: int) -> int:
+        """Parts that the text is cut to, which are trained at once."""
+        return self.threads
+
+    def _prepare(self) -> None:
+        """Allocate what epochs need besides the rows."""
+        self._scratches = [self._scratch() for _ in self.parts]
+        self._batches = [Batch.empty(self.batch, self.groups, subwords=self.subwords.there) for _ in self.parts]
         if self._in_rounds:
-            self._copies = aligned(threads * self.table.size, zero=False)
-            self._touched = np.zeros((threads, self.rows), np.uint8)
+            self._copies = aligned(len(self.parts) * self.table.size, zero=False)
+            self._touched = np.zeros((len(self.parts), self.rows), np.uint8)
 
     @property
     def groups(self) -> int:
@@ -210,7 +224,7 @@ class Training:
 
     def _scratch(self) -> Scratch:
         window = self.parameters.window_size
-        room = 2 * BATCH if self.subwords.there else 0
+        room = 2 * self.batch if self.subwords.there else 0
         return Scratch(
             contexts=np.zeros(2 * window + 1, np.int64),
             weights=np.zeros(2 * window + 1, np.float32),
@@ -246,7 +260,7 @@ class Training:
 
     def _share_out(self, count: int, job: Callable[[int, int], Any]) -> None:
         """Run a job over a share of range(count) in each thread."""
-        shares = len(self.parts)
+        shares = self.threads
         run_all(self.pool, [(job, (count * k // shares, count * (k + 1) // shares)) for k in range(shares)])
 
     def take_earlier(self, earlier: EarlierVectors, loss: int) -> None:
@@ -285,18 +299,7 @@ class Training:
                 self.report, words_done, self.parameters.epochs * total, speed, np.sum(sums, axis=0) + carried
             )
 
-        if self._in_rounds:
-            self._run_rounds(sums, tell)
-        else:
-            rows, positions = self._rows(self.table), self._positions(self.table)
-
-            def work(k: int) -> None:
-                size = self.parts[k].size
-                while self.positions[k][0] < size and not self.stop.is_set() and math.isfinite(sums[k][0]):
-                    # Chunks are counted from the beginning, so that a resumed job has the same ones.
-                    self._train(k, (int(self.positions[k][0]) // self.chunk + 1) * self.chunk, rows, positions, sums[k])
-
-            run_watched(self.pool, work, len(self.parts), tell)
+        self._run(sums, tell)
         self.position.sums = (np.sum(sums, axis=0) + carried).tolist()
         self.words_done_here += self._done() - before
         if not math.isfinite(self.position.sums[0]):
@@ -304,6 +307,21 @@ class Training:
                 f"training diverged in epoch {self.position.epoch + 1}: the loss is no longer a number; "
                 f"try a smaller learning_rate than {self.parameters.learning_rate:g}"
             )
+
+    def _run(self, sums: list[NDArray[np.float64]], tell: Callable[[], None]) -> None:
+        """Train all parts until the epoch is done, the stop flag set, or a loss no number."""
+        if self._in_rounds:
+            self._run_rounds(sums, tell)
+            return
+        rows, positions = self._rows(self.table), self._positions(self.table)
+
+        def work(k: int) -> None:
+            size = self.parts[k].size
+            while self.positions[k][0] < size and not self.stop.is_set() and math.isfinite(sums[k][0]):
+                # Chunks are counted from the beginning, so that a resumed job has the same ones.
+                self._train(k, (int(self.positions[k][0]) // self.chunk + 1) * self.chunk, rows, positions, sums[k])
+
+        run_watched(self.pool, work, len(self.parts), tell)
 
     def _train(
         self, k: int, end: int, rows: Rows, positions: NDArray[np.float32], sums: NDArray[np.float64]
@@ -416,6 +434,15 @@ class Training:
             ids, bucket_rows = every, rows
         word_rows, output = table[: self.words].copy(), table[self.input_rows : self.input_rows + self.words].copy()
         return TrainedVectors(self.vocabulary, word_rows, ids, bucket_rows, output)
+
+
+def training_kind(device: str) -> type[Training]:
+    """The class that trains on a device."""
+    if device != "cuda":
+        return Training
+    from wildsage.algorithms.blazingtext.cuda.training import WordTraining
+
+    return WordTraining
 
 
 NEGATIVE_SAMPLING, HIERARCHICAL = 2, 1  # FastTextSettings.loss
@@ -540,7 +567,7 @@ def _train(
                 f"buckets; rows of words that have the same ones are shared: {subwords.rows:,}"
             )
         _check_memory(context, stream.size, len(vocabulary.words), subwords.ids.size, threads)
-        training = Training(parameters, vocabulary, stream, subwords, threads, pool, stop, report)
+        training = training_kind(context.device)(parameters, vocabulary, stream, subwords, threads, pool, stop, report)
         training.initialise()
         marks = [zlib.adler32(stream.data), zlib.adler32(vocabulary.word_counts.data), subwords.ids.size]
         if earlier is not None:
@@ -567,6 +594,8 @@ def _train(
         seconds=clock.rounded(),
         words_per_second=round(training.words_done_here / max(1e-9, clock.seconds.get("train", 0.0))),
         threads=threads,
+        device=context.device,
+        in_flight=len(training.random),
     )
     return rows
 
