@@ -25,6 +25,7 @@ from wildsage.algorithms.vector import (
     newlines,
     ones,
     prefetch,
+    prefetch_far,
     splat,
     store,
     store_rounded,
@@ -48,6 +49,7 @@ SETTINGS = "WILDSAGE_PLAIN_KERNELS"
 @kernel
 def multiply_add(a, at, number, out):  # type: ignore[no-untyped-def]
     prefetch(a, at + 1000)
+    prefetch_far(a, at + 1000)
     store(out, at, fma(splat(number), load(a, at), load(out, at)))
     return total(load(out, at))
 

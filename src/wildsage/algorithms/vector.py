@@ -8,10 +8,11 @@ fails to compile, the same names are plain Numba: slower, same results but for t
 Arrays are flat. `load(array, i)` and `store(array, i, v)` move float32 array[i:i + 16], `splat(x)` is x sixteen times,
 `fma(a, b, c)` is a * b + c, `divide(a, b)` is a / b, `least(a, b)` the smaller and `greatest(a, b)` the larger of each
 two, and b where either is no number. `total(v)` is the sum of all sixteen; `totals` of sixteen vectors is the vector of
-their sums. `prefetch(array, i)` asks for the cache line of array[i]; i may lie outside. `load8(bytes, i)` is a
-little-endian uint64. `blanks(bytes, i)` has a bit for each of 64 bytes: is it 0, 9 to 13, or 32, what fastText splits
-words at; `newlines(bytes, i)` likewise for 10. `trailing_zeros(x)`, x != 0, counts the zero bits below the lowest one,
-`ones(x)` the bits that are one; x is uint64.
+their sums. `prefetch(array, i)` asks for the cache line of array[i]; i may lie outside. `prefetch_far` asks for it in
+the second-level cache, for what comes too late or is too much for the first, where it would displace rows in use.
+`load8(bytes, i)` is a little-endian uint64. `blanks(bytes, i)` has a bit for each of 64 bytes: is it 0, 9 to 13, or
+32, what fastText splits words at; `newlines(bytes, i)` likewise for 10. `trailing_zeros(x)`, x != 0, counts the zero
+bits below the lowest one, `ones(x)` the bits that are one; x is uint64.
 
 Where HALVES is true, `load` and `store` also take int16 arrays, which hold halves (IEEE 754 binary16); store rounds to
 the nearest. `store_rounded(array, i, v, noise, j)` rounds up or down at random, with chances that leave the mean as
@@ -191,14 +192,21 @@ def _explicit() -> tuple[Any, ...]:
 
         return value(*[value] * WIDTH), generate
 
-    @intrinsic
-    def prefetch(typing: Any, array: Any, index: Any) -> Any:
+    def fetcher(locality: int) -> Any:
         def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
             where = address(context, builder, signature.args[0], given, ir.IntType(8))
-            call(builder, "llvm.prefetch.p0", ir.VoidType(), [where, index32(0), index32(3), index32(1)])
+            call(builder, "llvm.prefetch.p0", ir.VoidType(), [where, index32(0), index32(locality), index32(1)])
             return context.get_dummy_value()
 
-        return types.void(array, types.intp), generate
+        return generate
+
+    @intrinsic
+    def prefetch(typing: Any, array: Any, index: Any) -> Any:
+        return types.void(array, types.intp), fetcher(3)
+
+    @intrinsic
+    def prefetch_far(typing: Any, array: Any, index: Any) -> Any:
+        return types.void(array, types.intp), fetcher(2)
 
     @intrinsic
     def load8(typing: Any, array: Any, index: Any) -> Any:
@@ -247,8 +255,8 @@ def _explicit() -> tuple[Any, ...]:
         return types.int64(types.uint64), generate
 
     return (
-        load, store, store_rounded, splat, fma, divide, least, greatest, total, totals, prefetch, load8, blanks,
-        trailing_zeros, newlines, ones,
+        load, store, store_rounded, splat, fma, divide, least, greatest, total, totals, prefetch, prefetch_far,
+        load8, blanks, trailing_zeros, newlines, ones,
     )  # fmt: skip
 
 
@@ -337,6 +345,10 @@ def _plain() -> tuple[Any, ...]:
         pass
 
     @kernel
+    def prefetch_far(a, i):
+        pass
+
+    @kernel
     def load8(a, i):
         x = np.uint64(0)
         for k in range(8):
@@ -377,8 +389,8 @@ def _plain() -> tuple[Any, ...]:
         return n
 
     return (
-        load, store, store_rounded, splat, fma, divide, least, greatest, total, totals, prefetch, load8, blanks,
-        trailing_zeros, newlines, ones,
+        load, store, store_rounded, splat, fma, divide, least, greatest, total, totals, prefetch, prefetch_far,
+        load8, blanks, trailing_zeros, newlines, ones,
     )  # fmt: skip
 
 
@@ -386,6 +398,7 @@ def _plain() -> tuple[Any, ...]:
 def _trial(numbers, text):
     """Use every operation once; 117 for ones, and for text of "A" with a newline in fourth place."""
     prefetch(numbers, 16)
+    prefetch_far(numbers, 16)
     store(numbers, 0, fma(load(numbers, 0), splat(np.float32(2)), load(numbers, 0)))
     v = load(numbers, 0)
     v = divide(greatest(least(v, splat(np.float32(4))), v), splat(np.float32(16)))
@@ -405,8 +418,8 @@ if not PLAIN:
     try:
         operations = _explicit()
         (
-            load, store, store_rounded, splat, fma, divide, least, greatest, total, totals, prefetch, load8, blanks,
-            trailing_zeros, newlines, ones,
+            load, store, store_rounded, splat, fma, divide, least, greatest, total, totals, prefetch, prefetch_far,
+            load8, blanks, trailing_zeros, newlines, ones,
         ) = operations  # fmt: skip
         PLAIN = not _works()
     except Exception as error:  # noqa: BLE001 (an internal of Numba that changed may raise anything)
@@ -414,8 +427,8 @@ if not PLAIN:
         PLAIN = True
 if PLAIN:
     (
-        load, store, store_rounded, splat, fma, divide, least, greatest, total, totals, prefetch, load8, blanks,
-        trailing_zeros, newlines, ones,
+        load, store, store_rounded, splat, fma, divide, least, greatest, total, totals, prefetch, prefetch_far,
+        load8, blanks, trailing_zeros, newlines, ones,
     ) = _plain()  # fmt: skip
 
 

@@ -40,21 +40,20 @@ def steps(scores, signs, rate):
 def train_contexts(rows, contexts, n, outputs, targets, g, pattern, width, rate, errors):
     """Train n contexts, at places contexts[:n] of `rows`, on group g of output rows, as its pattern says.
 
-    contexts: int64, places in floats, with room for one more. errors: float32 (8 * n + 16,), out: the steps taken, 16
-    for each two contexts: 6, 6 and 4 that mean nothing.
-    Two contexts a pass, which halves the loads of output rows; an odd one is paired with itself, at no rate. All scores
-    come first, from the rows as they were; then rows are updated pair by pair. Equal output rows are updated one after
-    the other; of a word that is its own neighbour in a pair, one step is lost.
-    Bound by multiply-adds at dim 100 (18 * width of them a context), where it reaches half of the peak of a core that
-    does 16 a cycle, and by memory at dim 300.
+    contexts: int64, places in floats. errors: float32 (8 * n + 16,), out: the steps taken, 16 for each two contexts: 6,
+    6 (zeros, behind an odd one) and 4 that mean nothing.
+    Two contexts a pass, which halves the loads of output rows; an odd one comes last, by itself. All scores come first,
+    from the rows as they were; then rows are updated pair by pair. Equal output rows are updated one after the other;
+    of a word that is its own neighbour in a pair, one step is lost.
+    Bound by multiply-adds, 18 * width of them a context: 40 % of the peak of a core that does 16 a cycle at dim 100,
+    where book-keeping and the sums across lanes weigh more, and 55 % at dim 300, where memory does.
     """
     o0, o1 = np.int64(targets[GROUP * g]) * width, np.int64(targets[GROUP * g + 1]) * width
     o2, o3 = np.int64(targets[GROUP * g + 2]) * width, np.int64(targets[GROUP * g + 3]) * width
     o4, o5 = np.int64(targets[GROUP * g + 4]) * width, np.int64(targets[GROUP * g + 5]) * width
-    contexts[n] = contexts[n - 1]
     zero = splat(np.float32(0))
     signs = load(PATTERNS, pattern * 16)
-    for c in range(0, n, 2):
+    for c in range(0, n - 1, 2):
         a, b = contexts[c], contexts[c + 1]
         s0 = s1 = s2 = s3 = s4 = s5 = t0 = t1 = t2 = t3 = t4 = t5 = zero
         for d in range(0, width, WIDTH):
@@ -74,9 +73,18 @@ def train_contexts(rows, contexts, n, outputs, targets, g, pattern, width, rate,
         scores = totals(s0, s1, s2, s3, s4, s5, t0, t1, t2, t3, t4, t5, zero, zero, zero, zero)
         store(errors, 8 * c, steps(scores, signs, rate))
     if n % 2:
+        a, j = contexts[n - 1], 8 * (n - 1)
+        s0 = s1 = s2 = s3 = s4 = s5 = zero
+        for d in range(0, width, WIDTH):
+            x = load(rows, a + d)
+            s0, s1 = fma(x, load(outputs, o0 + d), s0), fma(x, load(outputs, o1 + d), s1)
+            s2, s3 = fma(x, load(outputs, o2 + d), s2), fma(x, load(outputs, o3 + d), s3)
+            s4, s5 = fma(x, load(outputs, o4 + d), s4), fma(x, load(outputs, o5 + d), s5)
+        scores = totals(s0, s1, s2, s3, s4, s5, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero)
+        store(errors, j, steps(scores, signs, rate))
         for k in range(GROUP):
-            errors[8 * (n - 1) + GROUP + k] = np.float32(0)
-    for c in range(0, n, 2):
+            errors[j + GROUP + k] = np.float32(0)
+    for c in range(0, n - 1, 2):
         a, b, j = contexts[c], contexts[c + 1], 8 * c
         e0, e1, e2 = splat(errors[j]), splat(errors[j + 1]), splat(errors[j + 2])
         e3, e4, e5 = splat(errors[j + 3]), splat(errors[j + 4]), splat(errors[j + 5])
@@ -103,4 +111,29 @@ def train_contexts(rows, contexts, n, outputs, targets, g, pattern, width, rate,
             v, w = fma(e5, p, v), fma(h5, p, w)
             store(outputs, o5 + d, fma(e5, x, fma(h5, y, p)))
             store(rows, b + d, w)
+            store(rows, a + d, v)
+    if n % 2:
+        a, j = contexts[n - 1], 8 * (n - 1)
+        e0, e1, e2 = splat(errors[j]), splat(errors[j + 1]), splat(errors[j + 2])
+        e3, e4, e5 = splat(errors[j + 3]), splat(errors[j + 4]), splat(errors[j + 5])
+        for d in range(0, width, WIDTH):
+            x = load(rows, a + d)
+            p = load(outputs, o0 + d)
+            v = fma(e0, p, x)
+            store(outputs, o0 + d, fma(e0, x, p))
+            p = load(outputs, o1 + d)
+            v = fma(e1, p, v)
+            store(outputs, o1 + d, fma(e1, x, p))
+            p = load(outputs, o2 + d)
+            v = fma(e2, p, v)
+            store(outputs, o2 + d, fma(e2, x, p))
+            p = load(outputs, o3 + d)
+            v = fma(e3, p, v)
+            store(outputs, o3 + d, fma(e3, x, p))
+            p = load(outputs, o4 + d)
+            v = fma(e4, p, v)
+            store(outputs, o4 + d, fma(e4, x, p))
+            p = load(outputs, o5 + d)
+            v = fma(e5, p, v)
+            store(outputs, o5 + d, fma(e5, x, p))
             store(rows, a + d, v)

@@ -15,7 +15,7 @@ import numpy as np
 
 from wildsage.algorithms.blazingtext.ngrams import character_ngrams
 from wildsage.algorithms.kernel import kernel, kernel_part
-from wildsage.algorithms.vector import WIDTH, fma, load, prefetch, splat, store
+from wildsage.algorithms.vector import WIDTH, fma, load, prefetch_far, splat, store
 
 AHEAD = 2  # words between the fetch of their rows and their use; 4 took 1.25 times as long, and none 1.4 times
 LINE = 16  # floats of a cache line
@@ -96,7 +96,7 @@ def fetch_lists(distinct, i, count, inputs, starts, lists, width):
         for k in range(starts[distinct[i]], starts[distinct[i] + 1]):
             at = np.int64(lists[k]) * width
             for d in range(0, width, LINE):
-                prefetch(inputs, at + d)
+                prefetch_far(inputs, at + d)
 
 
 @kernel

@@ -16,7 +16,7 @@ from wildsage.algorithms.blazingtext.kernels.random import GROUP, draw_batch
 from wildsage.algorithms.blazingtext.kernels.skipgram import train_contexts
 from wildsage.algorithms.blazingtext.kernels.subwords import compose_batch, scatter_batch
 from wildsage.algorithms.kernel import kernel, kernel_part
-from wildsage.algorithms.vector import WIDTH, fma, load, prefetch, splat, store
+from wildsage.algorithms.vector import WIDTH, fma, load, prefetch_far, splat, store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,10 +66,10 @@ class Plan(NamedTuple):
 
 @kernel_part
 def fetch(rows, row, width):
-    """Ask for the cache lines of a row."""
+    """Ask for the cache lines of a row, in the second level: those of so many words would fill the first."""
     at = np.int64(row) * width
     for d in range(0, width, LINE):
-        prefetch(rows, at + d)
+        prefetch_far(rows, at + d)
 
 
 @kernel
