@@ -36,8 +36,8 @@ import numpy as np
 
 from bench.machine import describe
 from wildsage.algorithms.blazingtext.similarity import read_pairs, spearman
-from wildsage.algorithms.kernel import kernel
-from wildsage.algorithms.vector import aligned, fma, load, store, totals
+from wildsage.kernels.kernel import kernel
+from wildsage.kernels.vector import aligned, fma, load, store, totals
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("WILDSAGE_DATA", ROOT.parent / "shared" / "data"))

@@ -169,8 +169,8 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         from wildsage.algorithms.blazingtext.kernels.word_vectors import merge_copies
         from wildsage.algorithms.blazingtext.warm import use_models
         from wildsage.algorithms.context import TrainingContext
-        from wildsage.algorithms.vector import HALVES
         from wildsage.contract.channels import Channel
+        from wildsage.kernels.vector import HALVES
 
         with tempfile.TemporaryDirectory() as folder:
             base = Path(folder)
@@ -219,7 +219,7 @@ class _Silence:
 
 
 def _tell_compilation(context: TrainingContext[BlazingTextHyperparameters]) -> None:
-    from wildsage.algorithms.kernel import missing
+    from wildsage.kernels.kernel import missing
 
     if missing("wildsage.algorithms.blazingtext.kernels"):
         context.report.say(f"compiling kernels, once for this machine: about {COMPILE_SECONDS} s")

@@ -14,7 +14,7 @@ import numpy as np
 from wildsage.algorithms.blazingtext.corpus import StoppedEarlyError
 from wildsage.algorithms.blazingtext.kernels import features as kernels
 from wildsage.algorithms.blazingtext.kernels.supervised import Lines
-from wildsage.algorithms.vector import aligned
+from wildsage.kernels.vector import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wildsage.algorithms.vector import HALVES, padded
 from wildsage.contract.errors import ClientError
+from wildsage.kernels.vector import HALVES, padded
 
 if TYPE_CHECKING:
     from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters

@@ -13,8 +13,8 @@ import numpy as np
 
 from wildsage.algorithms.blazingtext.ngrams import EOS_HASH, widen
 from wildsage.algorithms.blazingtext.ngrams import hash_word as hash_as_fasttext_does
-from wildsage.algorithms.kernel import kernel, kernel_part
-from wildsage.algorithms.vector import blanks, load8, prefetch, trailing_zeros
+from wildsage.kernels.kernel import kernel, kernel_part
+from wildsage.kernels.vector import blanks, load8, prefetch, trailing_zeros
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wildsage.algorithms import vector
-from wildsage.algorithms.kernel import kernel
-from wildsage.algorithms.vector import (
+from wildsage.kernels import vector
+from wildsage.kernels.kernel import kernel
+from wildsage.kernels.vector import (
     blanks,
     divide,
     fma,
@@ -32,13 +32,13 @@ from wildsage.algorithms.vector import (
 )
 
 ALSO_PLAIN = (
-    "test_vector.py",
-    "blazingtext/test_corpus.py",
-    "blazingtext/test_features.py",
-    "blazingtext/test_rows.py",
-    "blazingtext/test_supervised.py::test_rows_are_those_of_the_slow_truth",
-    "blazingtext/test_losses.py::test_the_fasttext_package_gives_our_models_answers",
-    "blazingtext/test_word_kernels.py::test_rows_are_those_of_the_slow_truth",
+    "kernels/test_vector.py",
+    "algorithms/blazingtext/test_corpus.py",
+    "algorithms/blazingtext/test_features.py",
+    "algorithms/blazingtext/test_rows.py",
+    "algorithms/blazingtext/test_supervised.py::test_rows_are_those_of_the_slow_truth",
+    "algorithms/blazingtext/test_losses.py::test_the_fasttext_package_gives_our_models_answers",
+    "algorithms/blazingtext/test_word_kernels.py::test_rows_are_those_of_the_slow_truth",
 )
 SETTINGS = "WILDSAGE_PLAIN_KERNELS"
 
@@ -156,7 +156,7 @@ def test_arrays_start_at_a_cache_line() -> None:
 def test_the_same_with_plain_kernels() -> None:
     assert not vector.PLAIN
     here = Path(__file__).parent
-    files = [str(here / name) for name in ALSO_PLAIN]
+    files = [str(here.parent / name) for name in ALSO_PLAIN]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files]
     done = subprocess.run(
         command, cwd=here.parents[1], env={**os.environ, SETTINGS: "1"}, capture_output=True, text=True, check=False
