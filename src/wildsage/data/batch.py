@@ -118,7 +118,7 @@ class Batch:
         """The same rows in memory of their own, to be kept."""
         features = self.features
         return Batch(
-            features.part(0, len(self)) if isinstance(features, SparseRows) else features.copy(),
+            SparseRows.joined([features], features.width) if isinstance(features, SparseRows) else features.copy(),
             None if self.labels is None else self.labels.copy(),
             None if self.weights is None else self.weights.copy(),
             Origin(self.origin.names, self.origin.files.copy(), self.origin.numbers.copy(), self.origin.unit),
@@ -132,6 +132,28 @@ class Batch:
             None if self.labels is None else self.labels[begin:end],
             None if self.weights is None else self.weights[begin:end],
             self.origin.part(begin, end),
+        )
+
+    @staticmethod
+    def joined(parts: Sequence[Batch]) -> Batch:
+        """Several after each other, in memory of their own. They are of one channel."""
+        first = parts[0]
+        sparse = [part.features for part in parts if isinstance(part.features, SparseRows)]
+        features: NDArray[np.float32] | SparseRows
+        if sparse:
+            features = SparseRows.joined(sparse, max(part.width for part in sparse))
+        else:
+            features = np.concatenate([part.features for part in parts if not isinstance(part.features, SparseRows)])
+        labels = [part.labels for part in parts if part.labels is not None]
+        weights = [part.weights for part in parts if part.weights is not None]
+        origin = Origin(
+            first.origin.names,
+            np.concatenate([part.origin.files for part in parts]),
+            np.concatenate([part.origin.numbers for part in parts]),
+            first.origin.unit,
+        )
+        return Batch(
+            features, np.concatenate(labels) if labels else None, np.concatenate(weights) if weights else None, origin
         )
 
     def take(self, order: NDArray[np.int64]) -> Batch:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from wildsage.contract.channels import InputMode
 from wildsage.contract.errors import ClientError, DataError
 from wildsage.data.pipe import Pipe
+from wildsage.data.record import MAGIC
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,6 +127,61 @@ class Headed:
         self._source.close()
 
 
+class Content:
+    """Bytes in memory as a stream."""
+
+    def __init__(self, name: str, content: bytes) -> None:
+        self.name = name
+        self._rest = memoryview(content)
+
+    def read_into(self, view: memoryview) -> int:
+        count = min(len(view), len(self._rest))
+        view[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+    def close(self) -> None:
+        self._rest = memoryview(b"")
+
+
+class Unwrapped:
+    """What RecordIO frames hold, each ended by a newline: a pipe with RecordWrapperType RecordIO has a file in each."""
+
+    def __init__(self, source: Stream) -> None:
+        self.name = source.name
+        self._source = source
+        self._left = 0  # bytes of the frame that are still to come
+        self._padding = 0
+        self._open = False
+        self._byte = 10  # the last one given out
+        self._at = 0
+
+    def read_into(self, view: memoryview) -> int:
+        while not self._left:
+            if self._open and self._byte != 10:
+                self._byte = view[0] = 10
+                return 1
+            read_up_to(self._source, self._padding)
+            head = read_up_to(self._source, 8)
+            if not head:
+                return 0
+            if len(head) < 8 or head[:4] != MAGIC:
+                raise DataError("no RecordIO record begins here", file=self.name, byte=self._at)
+            self._left = int.from_bytes(head[4:], "little")
+            self._at += 8 + self._left + self._padding
+            self._padding = -self._left % 4
+            self._open = True
+        count = self._source.read_into(view[: self._left])
+        if not count:
+            raise DataError("the record is cut off", file=self.name, byte=self._at)
+        self._left -= count
+        self._byte = view[count - 1]
+        return count
+
+    def close(self) -> None:
+        self._source.close()
+
+
 def plain_bytes(source: Stream) -> Stream:
     """A stream that unpacks itself if it is gzip."""
     head = read_up_to(source, 2)
@@ -151,8 +207,10 @@ def _unreadable(name: str, error: OSError) -> DataError:
 class Files:
     """The files of a channel in the order of an epoch."""
 
-    def __init__(self, channel: Channel, *, shuffle: bool = False, seed: int = 0) -> None:
+    def __init__(self, channel: Channel, *, shuffle: bool = False, seed: int = 0, unwrap: bool = False) -> None:
+        """unwrap: whether a RecordWrapperType of the channel is a wrapper, and not the rows' own format."""
         self.channel = channel
+        self._wrapped = unwrap and self.is_pipe and channel.record_wrapper is not None
         self._shuffle, self._seed = shuffle, seed
 
     @property
@@ -166,7 +224,7 @@ class Files:
         """
         if self.is_pipe:
             pipe = Pipe(self.channel.path.with_name(f"{self.channel.path.name}_{epoch}"), self.channel.name, stopped)
-            return [plain_bytes(pipe)]
+            return [Unwrapped(pipe) if self._wrapped else plain_bytes(pipe)]
         files = self.channel.files()
         if not files:
             raise ClientError(f"channel {self.channel.name}: no file in {self.channel.path}")

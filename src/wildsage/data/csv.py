@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from wildsage.contract.errors import DataError
+from wildsage.contract.errors import ClientError, DataError
 from wildsage.contract.files import shown
-from wildsage.data.formats import Missing, Rows, Shape, Slab
+from wildsage.data.formats import Missing, Rows, Shape, Slab, find_text_rows
 from wildsage.data.kernels import csv as kernels
-from wildsage.data.kernels.lines import find_lines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,21 +36,19 @@ class Csv:
 
     def scratch(self) -> Any:
         late = np.empty((max(LATE, 2 * self._width + 1), 4), np.int64)
-        return late, (np.zeros(1), np.zeros(3, np.int64)), np.zeros(6, np.int64), np.zeros(3, np.int64)
+        return late, (np.zeros(1), np.zeros(3, np.int64)), np.zeros(6, np.int64)
 
     def find(self, data: NDArray[np.uint8], begin: int, limit: int, end: int, wanted: int) -> tuple[int, int, int]:
-        found = np.zeros(3, np.int64)
-        find_lines(data, begin, limit, end, wanted, found)
-        return int(found[0]), int(found[1]), int(found[2])
+        return find_text_rows(data, begin, limit, end, wanted)
 
     def parse(self, rows: Rows, slab: Slab, first: int, scratch: Any) -> None:
-        late, words, state, _ = scratch
+        late, words, state = scratch
         features = slab.features
         if features is None:
             raise TypeError("CSV is dense")
         state[0] = rows.number
         at, row, end = rows.begin, first, first + rows.count
-        if rows.number == 1 and rows.data[:3].tobytes() == b"\xef\xbb\xbf" and at == 0:
+        if rows.offset + at == 0 and rows.data[:3].tobytes() == b"\xef\xbb\xbf":
             at = 3  # a byte order mark
         while True:
             code = kernels.parse_rows(
@@ -118,3 +115,30 @@ def sniff(head: bytes) -> str:
 def count_columns(head: bytes, delimiter: str) -> int:
     """Columns of a line."""
     return head.count(delimiter.encode()) + 1
+
+
+def write_csv(
+    file: IO[bytes],
+    features: NDArray[np.float32],
+    labels: NDArray[Any] | None = None,
+    weights: NDArray[Any] | None = None,
+) -> None:
+    """Write rows, labels first, then weights, in the fewest digits that give the same floats again.
+
+    labels: (n,) or (n, w). Raises ClientError for other sizes.
+    """
+    leading = [column.reshape(len(column), -1) for column in (labels, weights) if column is not None]
+    if features.ndim != 2 or any(len(column) != len(features) for column in leading):
+        raise ClientError(
+            f"features of shape {features.shape} are not allowed beside labels or weights of other lengths"
+        )
+    for row in range(len(features)):
+        fields = [digits(value) for column in leading for value in column[row]]
+        fields += [digits(value) for value in features[row]]
+        file.write((",".join(fields) + "\n").encode())
+
+
+def digits(value: Any) -> str:
+    """The fewest digits that give the same number again; an integer without a point."""
+    short = isinstance(value, np.floating) and value.dtype == np.float32
+    return (str(value) if short else repr(float(value))).removesuffix(".0")

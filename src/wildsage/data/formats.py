@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from wildsage.data.kernels.lines import find_lines
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -100,3 +102,10 @@ class Broken(Exception):  # noqa: N818 (it is turned into a DataError by who kno
     def __init__(self, reason: str, at: int, rows: int) -> None:
         super().__init__(reason)
         self.reason, self.at, self.rows = reason, at, rows
+
+
+def find_text_rows(data: NDArray[np.uint8], begin: int, limit: int, end: int, wanted: int) -> tuple[int, int, int]:
+    """Format.find where each row is a line and empty lines are none."""
+    found = np.zeros(3, np.int64)
+    find_lines(data, begin, limit, end, wanted, found)
+    return int(found[0]), int(found[1]), int(found[2])

@@ -8,12 +8,9 @@ used, and memory is the slabs and a buffer a thread.
 
 from __future__ import annotations
 
-import mmap
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +21,7 @@ from wildsage.data.channel import PlainFile, Stream, read_range
 from wildsage.data.formats import MARGIN, Broken, Format, Rows, Slab
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from numpy.typing import NDArray
 
@@ -96,16 +93,12 @@ class Prefetch:
         world_size: int = 1,
         stopped: Callable[[], bool] = lambda: False,
         slab_rows: int | None = None,
-        mapped: bool = False,
-        piece: int = PIECE,
+        piece: int | None = None,
     ) -> None:
-        """rank, world_size: of so many workers this one gets each batch whose number leaves `rank`.
-
-        mapped: plain files are mapped, not read into buffers; for formats that look at no byte beyond the last.
-        """
+        """rank, world_size: of so many workers this one gets each batch whose number leaves `rank`."""
         self._files, self._format, self._threads, self._stopped = files, format_, threads, stopped
         self._batch_rows, self._rank, self._world_size = batch_rows, rank, world_size
-        self._mapped, self._piece = mapped, piece
+        self._piece = piece or PIECE
         self.slab_rows = slab_rows or batch_rows
         self.rows = 0  # found so far, of all workers
         self._change = threading.Condition()
@@ -128,9 +121,9 @@ class Prefetch:
         self._number = 1
         self._carry = b""
         self._stream_offset = 0
-        self._open: dict[int, tuple[int, mmap.mmap | None, int]] = {}  # descriptor, map, pieces yet to come
+        self._open: dict[int, tuple[int, int]] = {}  # descriptor, pieces yet to come
 
-    def __iter__(self) -> Iterator[Slab]:
+    def __iter__(self) -> Generator[Slab, None, None]:
         """The slabs, each until the next is asked for."""
         workers = [
             threading.Thread(target=self._work, name=f"reader-{number}", daemon=True) for number in range(self._threads)
@@ -153,11 +146,8 @@ class Prefetch:
             for file in self._files:
                 if not isinstance(file, PlainFile):
                     file.close()
-            for descriptor, map_, _ in self._open.values():
+            for descriptor, _ in self._open.values():
                 os.close(descriptor)
-                if map_ is not None:
-                    with suppress(BufferError):
-                        map_.close()
             self._open.clear()
 
     def _next(self) -> Slab | None:
@@ -185,7 +175,7 @@ class Prefetch:
             error: BaseException | None = None
             loaded = 0
             try:
-                if ticket.begin >= 0 and not self._mapped:
+                if ticket.begin >= 0:
                     loaded = self._load(ticket, buffer)
             except Exception as caught:  # noqa: BLE001 (it is raised where the rows are used)
                 error = caught
@@ -201,7 +191,6 @@ class Prefetch:
                 self._fail(caught)
             self._pass_turn(ticket)
             self._parse(jobs, scratch)
-            self._forget(ticket)
 
     def _parse(self, jobs: list[_Job], scratch: Any) -> None:
         """Do the jobs, and empty the list."""
@@ -219,16 +208,6 @@ class Prefetch:
                 if job.slab.sealed and not job.slab.pending:
                     self._change.notify_all()
         jobs.clear()
-
-    def _forget(self, ticket: _Ticket) -> None:
-        """Let go of the memory of a piece of a map; what is needed of it again is read again."""
-        if self._mapped and ticket.begin >= 0 and hasattr(mmap, "MADV_DONTNEED"):
-            with self._change:
-                map_ = self._open[ticket.file][1] if ticket.file in self._open else None
-            first = -(-ticket.begin // mmap.PAGESIZE) * mmap.PAGESIZE
-            length = ticket.end // mmap.PAGESIZE * mmap.PAGESIZE - first
-            if map_ is not None and length > 0:
-                map_.madvise(mmap.MADV_DONTNEED, first, length)
 
     def _reserve(self) -> _Ticket | None:
         """The next piece, or None when there is none. Called with the lock."""
@@ -297,23 +276,22 @@ class Prefetch:
 
     # Bytes.
 
-    def _descriptor(self, number: int, file: PlainFile) -> tuple[int, mmap.mmap | None]:
+    def _descriptor(self, number: int, file: PlainFile) -> int:
         with self._change:
             if number not in self._open:
                 try:
                     descriptor = os.open(file.path, os.O_RDONLY)
-                    map_ = mmap.mmap(descriptor, file.size, access=mmap.ACCESS_READ) if self._mapped else None
-                except (OSError, ValueError) as error:
-                    raise DataError(f"cannot be read: {error}", file=file.name) from error
-                self._open[number] = (descriptor, map_, -(-file.size // self._piece))
-            return self._open[number][:2]
+                except OSError as error:
+                    raise DataError(f"cannot be read: {error.strerror}", file=file.name) from error
+                self._open[number] = (descriptor, -(-file.size // self._piece))
+            return self._open[number][0]
 
     def _let_go(self, number: int) -> None:
         """One piece of a plain file is read; after the last the file is closed."""
         with self._change:
-            descriptor, map_, pieces = self._open[number]
-            self._open[number] = (descriptor, map_, pieces - 1)
-            if pieces == 1 and map_ is None:
+            descriptor, pieces = self._open[number]
+            self._open[number] = (descriptor, pieces - 1)
+            if pieces == 1:
                 os.close(descriptor)
                 del self._open[number]
 
@@ -321,7 +299,7 @@ class Prefetch:
         file = self._files[ticket.file]
         if not isinstance(file, PlainFile):
             raise TypeError("a stream is read in turn")
-        descriptor, _ = self._descriptor(ticket.file, file)
+        descriptor = self._descriptor(ticket.file, file)
         wanted = min(ticket.end + SLACK, file.size) - ticket.begin
         buffer.grow(wanted)
         return read_range(descriptor, memoryview(buffer.bytes)[:wanted], ticket.begin, file.name)
@@ -334,8 +312,6 @@ class Prefetch:
         file = self._files[number]
         if not isinstance(file, PlainFile):
             self._cut_stream(piece, file)
-        elif self._mapped:
-            self._cut_map(piece, file)
         else:
             self._cut_plain(piece, file, loaded)
 
@@ -349,7 +325,7 @@ class Prefetch:
             at = self._hand_out(piece, file.name, piece.buffer.array, at, limit, end, ticket.begin)
             if self._done():
                 return
-            if whole and at < end:
+            if whole and at < min(limit, end):
                 raise _cut_off(file.name, ticket.begin + at)
             if whole or at >= limit:
                 break
@@ -360,22 +336,9 @@ class Prefetch:
                 piece.buffer = _Buffer(0)
             wanted = min(2 * loaded, file.size - ticket.begin)
             piece.buffer.grow(wanted)
-            descriptor, _ = self._descriptor(ticket.file, file)
+            descriptor = self._descriptor(ticket.file, file)
             loaded = read_range(descriptor, memoryview(piece.buffer.bytes)[:wanted], ticket.begin, file.name)
         self._row_start = ticket.begin + at
-        self._let_go(ticket.file)
-
-    def _cut_map(self, piece: _Piece, file: PlainFile) -> None:
-        ticket = piece.ticket
-        _, map_ = self._descriptor(ticket.file, file)
-        if map_ is None:
-            raise TypeError("the file is not mapped")
-        at = self._row_start
-        if at < ticket.end:
-            at = self._hand_out(piece, file.name, np.frombuffer(map_, np.uint8), at, ticket.end, file.size, 0)
-            if at < ticket.end and not self._done():
-                raise _cut_off(file.name, at)
-        self._row_start = at
         self._let_go(ticket.file)
 
     def _cut_stream(self, piece: _Piece, stream: Stream) -> None:
