@@ -140,7 +140,7 @@ def test_delimiters() -> None:
 def test_other_dimensions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^train/a.csv, line 1: 3 columns"):
         whole(put(tmp_path, {"a.csv": b"1,2,3\n"}), feature_dim=4)
-    with pytest.raises(DataError, match="leave no feature"):
+    with pytest.raises(DataError, match=r"leave no feature"):
         whole(put(tmp_path, {"a.csv": b"1\n"}))
 
 
@@ -193,9 +193,9 @@ def test_mutated_rows_give_rows_or_an_error(data: st.DataObject) -> None:
 
 
 def test_a_field_of_megabytes_is_an_error_soon(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is not a number"):
+    with pytest.raises(DataError, match=r"is not a number"):
         whole(put(tmp_path, {"a.csv": b"1,2\n1," + b"x" * (1 << 22) + b"\n"}))
-    with pytest.raises(DataError, match="too large"):
+    with pytest.raises(DataError, match=r"too large"):
         whole(put(tmp_path, {"a.csv": b"1,2\n1," + b"9" * 5000 + b"\n"}))
 
 

@@ -272,12 +272,20 @@ class LateUnzipped:
             self._stream = None
 
 
+def _read_at(descriptor: int, view: memoryview, offset: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [view], offset)
+    content = os.pread(descriptor, len(view), offset)  # macOS
+    view[: len(content)] = content
+    return len(content)
+
+
 def read_range(descriptor: int, view: memoryview, offset: int, name: str) -> int:
     """Fill the view with a file's bytes from an offset on; how many there were."""
     done = 0
     try:
         while done < len(view):
-            step = os.preadv(descriptor, [view[done:]], offset + done)
+            step = _read_at(descriptor, view[done:], offset + done)
             if not step:
                 break
             done += step

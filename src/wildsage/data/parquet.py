@@ -116,6 +116,9 @@ class ParquetRows:
         finally:
             self._closed.set()
             worker.join()
+            for file in self._files:
+                if not isinstance(file, PlainFile):
+                    file.close()
 
     def _work(self) -> None:
         try:

@@ -193,15 +193,17 @@ class RowStream:
         self._first: list[PlainFile | Stream] | None = None  # a pipe whose first bytes were looked at
         self._format: Format | None = None  # None: Parquet
         head = _Head(files.of_epoch(0, stop.is_set))
-        if content_type == content_types.PARQUET:
-            self.shape = self._parquet_shape(head.files)
-        else:
-            self._format = OPENERS[content_type](head, asked)
-            self.shape = self._format.shape
-        if files.is_pipe:
-            self._first = head.files
-        else:
-            head.close()
+        try:
+            if content_type == content_types.PARQUET:
+                self.shape = self._parquet_shape(head.files)
+            else:
+                self._format = OPENERS[content_type](head, asked)
+                self.shape = self._format.shape
+            if files.is_pipe:
+                self._first = head.files
+        finally:
+            if self._first is None:
+                head.close()
 
     @property
     def feature_dim(self) -> int | None:
@@ -223,6 +225,12 @@ class RowStream:
     @property
     def feature_names(self) -> tuple[str, ...] | None:
         return self.shape.feature_names
+
+    def close(self) -> None:
+        """Let go of a pipe that was opened and is not going to be read."""
+        if self._first is not None:
+            _Head(self._first).close()
+            self._first = None
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches of the next epoch. Raises DataError for a bad row, ClientError where there are no rows."""
