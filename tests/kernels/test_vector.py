@@ -33,6 +33,8 @@ from wildsage.kernels.vector import (
 
 ALSO_PLAIN = (
     "kernels/test_vector.py",
+    "data/test_csv.py",
+    "data/test_recordio.py",
     "algorithms/blazingtext/test_corpus.py",
     "algorithms/blazingtext/test_features.py",
     "algorithms/blazingtext/test_rows.py",
@@ -150,6 +152,39 @@ def test_arrays_start_at_a_cache_line() -> None:
             assert array.ctypes.data % vector.CACHE_LINE == 0
             assert not array.any()
     assert [vector.padded(width) for width in (1, 16, 17, 100)] == [16, 16, 32, 112]
+
+
+@kernel
+def look(text, at, byte, out):  # type: ignore[no-untyped-def]
+    found = vector.matches(text, at, np.uint8(byte))
+    store(out, 0, vector.load_bytes(text, at))
+    out[16] = vector.single_of(vector.load4(text, at))
+    return found, vector.ones(found), vector.trailing_zeros(found), vector.load4(text, at)
+
+
+@kernel
+def there_and_back(number):  # type: ignore[no-untyped-def]
+    return vector.number_bits(number), vector.number_of(np.uint64(vector.number_bits(number)))
+
+
+@given(st.binary(min_size=68, max_size=68), st.integers(0, 4), st.sampled_from([0, 10, 44, 255]))
+def test_bytes_are_found_and_read_as_floats(data: bytes, at: int, byte: int) -> None:
+    text, out = np.frombuffer(data, np.uint8).copy(), np.zeros(17, np.float32)
+    found, count, first, integer = look(text, at, byte, out)
+    places = [place for place in range(64) if data[at + place] == byte]
+    assert int(found) == sum(1 << place for place in places)
+    assert (count, first) == (len(places), places[0] if places else 64)
+    assert integer == int.from_bytes(data[at : at + 4], "little")
+    expected = np.frombuffer(data[at : at + 64], "<f4")
+    np.testing.assert_array_equal(out[:16], expected)
+    np.testing.assert_array_equal(out[16], expected[0])
+
+
+@given(st.floats())
+def test_a_number_is_its_bits(number: float) -> None:
+    bits, same = there_and_back(number)
+    assert bits == np.float64(number).view(np.int64)
+    np.testing.assert_equal(same, number)
 
 
 @pytest.mark.skipif(os.environ.get(SETTINGS) == "1", reason="this is the plain run")

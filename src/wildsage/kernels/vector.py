@@ -10,10 +10,10 @@ Arrays are flat. `load(array, i)` and `store(array, i, v)` move float32 array[i:
 two, and b where either is no number. `total(v)` is the sum of all sixteen; `totals` of sixteen vectors is the vector of
 their sums. `prefetch(array, i)` asks for the cache line of array[i]; i may lie outside. `load8(bytes, i)` is a
 little-endian uint64. `blanks(bytes, i)` has a bit for each of 64 bytes: is it 0, 9 to 13, or 32, what fastText splits
-words at; `matches(bytes, i, c)` a bit for each that is c. `trailing_zeros(x)`, x != 0, counts the zero bits below the
-lowest one, `ones(x)` the bits that are set. `number_bits(x)` is the float64 x as int64, `number_of(x)` the other way
-for uint64, `single_of(x)` for uint32 and float32. `load4(bytes, i)` is a little-endian uint32, and
-`load_bytes(bytes, i)` sixteen float32 that may begin at any byte.
+words at; `matches(bytes, i, c)` a bit for each that is c. `trailing_zeros(x)` counts the zero bits below the lowest one
+(64 for 0), `ones(x)` the bits that are set. `number_bits(x)` is the float64 x as int64, `number_of(x)` the other way for
+uint64, `single_of(x)` for uint32 and float32. `load4(bytes, i)` is a little-endian uint32, and `load_bytes(bytes, i)`
+sixteen float32 that may begin at any byte.
 
 Where HALVES is true, `load` and `store` also take int16 arrays, which hold halves (IEEE 754 binary16); store rounds to
 the nearest. `store_rounded(array, i, v, noise, j)` rounds up or down at random, with chances that leave the mean as
@@ -443,7 +443,7 @@ def _plain() -> tuple[Any, ...]:
     @kernel
     def trailing_zeros(x):
         n = 0
-        while x & np.uint64(1) == 0:
+        while n < 64 and x & np.uint64(1) == 0:
             x >>= np.uint64(1)
             n += 1
         return n
