@@ -100,7 +100,7 @@ def test_how_rows_may_be_written(content: bytes, rows: list[list[float]]) -> Non
         (b"1,2\n3,abc\n", "line 2, column 2", '"abc" is not a number'),
         (b"a,b\n3,4\n", "line 1, column 1", '"a" is not a number; a header is not allowed: remove line 1'),
         (b"1,2\n3\n", "line 2", "1 columns, but line 1 of the channel has 2"),
-        (b"1,2\n\n\n3,4,5\n", "line 4", "more than the 2 columns of the channel's first line"),
+        (b"1,2\n\n\n3,4,5\n", "line 4", "more than 2 columns, but line 1 of the channel has 2"),
         (b"1,2\n3,\n", "line 2, column 2", "the field is empty: a number is wanted"),
         (b"1,2\n3,nan\n", "line 2, column 2", '"nan" is not allowed: a number'),
         (b"1,2\n-inf,4\n", "line 2, column 1", '"-inf" is not allowed: a finite number'),
@@ -131,6 +131,12 @@ def test_what_is_missing_may_be_nan() -> None:
     np.testing.assert_array_equal(rows, [[nan, 1, nan], [2, nan, nan], [3, nan, nan], [4, nan, nan]])
 
 
+@pytest.mark.parametrize("label", [b"", b"nan", b"inf", b"1e39"])
+def test_a_label_is_never_missing(label: bytes) -> None:
+    with pytest.raises(DataError, match=r"line 2, column 1: "):
+        read_body(b"1,2\n" + label + b",2\n", label_width=1, missing="nan")
+
+
 def test_delimiters() -> None:
     assert read_body(b"1;2;3\n4;5;6\n", delimiter=None).dense().shape == (2, 3)
     assert read_body(b"1\t2\t\n4\t5\t6\n", delimiter=None, missing="nan").dense().shape == (2, 3)
@@ -140,6 +146,8 @@ def test_delimiters() -> None:
 def test_other_dimensions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^train/a.csv, line 1: 3 columns"):
         whole(put(tmp_path, {"a.csv": b"1,2,3\n"}), feature_dim=4)
+    with pytest.raises(DataError, match=r"line 1: more than 2 columns, but the labels and feature_dim make 2"):
+        whole(put(tmp_path, {"a.csv": b"1,2,3\n"}), feature_dim=1)
     with pytest.raises(DataError, match=r"leave no feature"):
         whole(put(tmp_path, {"a.csv": b"1\n"}))
 

@@ -65,6 +65,8 @@ def test_what_is_wrong_is_named_with_its_place() -> None:
         read_body(table({"a": [1, 2], "b": [1e300, 2]}), PARQUET)
     with pytest.raises(DataError, match=r"^the request: not read as Parquet"):
         read_body(b"no parquet", PARQUET)
+    with pytest.raises(DataError, match=r'^the request, record 2, column 1: column "a" has no value'):
+        read_body(table({"a": [1, None], "b": [1, 2]}), PARQUET, label_width=1, missing="nan")
     rows = read_body(table({"a": [1.0, None], "b": [1e300, 2]}), PARQUET, missing="nan").dense()
     np.testing.assert_array_equal(rows, [[1, np.nan], [np.nan, 2]])
 

@@ -28,7 +28,16 @@ class Csv:
     unit = "line"
     line_ends = True
 
-    def __init__(self, shape: Shape, *, missing: Missing = "refuse", delimiter: str = ",") -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        missing: Missing = "refuse",
+        delimiter: str = ",",
+        source: str = "line 1 of the channel has",
+    ) -> None:
+        """source: what says how many columns there are, for messages."""
+        self._source = source
         self.shape = shape
         self._width = (shape.features or 0) + shape.leading
         self._missing = missing == "nan"
@@ -68,7 +77,7 @@ class Csv:
             value = float(rows.data[begin:end].tobytes())
             single = to_float32(value)
             if math.isinf(single):
-                if not self._missing:
+                if not self._missing or column < slab.leading.shape[1]:
                     text = shown(rows.data[begin:end].tobytes().decode("ascii"))
                     reason = f"{text} is too large for a 32-bit float: up to 3.4e38"
                     raise DataError(reason, file=rows.file, line=int(slab.numbers[row]), column=column + 1)
@@ -95,9 +104,9 @@ class Csv:
         elif code == kernels.NOT_FINITE:
             reason = f"{text} is not allowed: a finite number"
         elif code == kernels.TOO_FEW:
-            reason, where = f"{column + 1} columns, but line 1 of the channel has {width}", None
+            reason, where = f"{column + 1} columns, but {self._source} {width}", None
         else:
-            reason, where = f"more than the {width} columns of the channel's first line", None
+            reason, where = f"more than {width} columns, but {self._source} {width}", None
         return DataError(reason, file=rows.file, line=line, column=where)
 
 

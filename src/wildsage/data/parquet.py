@@ -206,7 +206,7 @@ class ParquetRows:
             values: NDArray[np.float32] = column.to_numpy(zero_copy_only=False).astype(np.float32)
         bad = ~np.isfinite(values)
         if bad.any():
-            if not self._missing:
+            if not self._missing or place < self._shape.leading:
                 row = int(bad.argmax())
                 what = "no value" if not column.is_valid()[row].as_py() else "a value that is not a finite 32-bit float"
                 raise DataError(f'column "{title}" has {what}', file=name, record=number + row, column=place + 1)

@@ -391,7 +391,8 @@ def _open_csv(head: _Head, asked: Asked) -> Format:
         raise DataError(reason, file=head.name, line=1)
     features = width - leading if asked.feature_dim is None else asked.feature_dim
     shape = Shape(features, asked.label_width, asked.weights)
-    return Csv(shape, missing=asked.missing, delimiter=delimiter)
+    source = "line 1 of the channel has" if asked.feature_dim is None else "the labels and feature_dim make"
+    return Csv(shape, missing=asked.missing, delimiter=delimiter, source=source)
 
 
 def _open_libsvm(head: _Head, asked: Asked) -> Format:

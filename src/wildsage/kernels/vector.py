@@ -11,7 +11,7 @@ two, and b where either is no number. `total(v)` is the sum of all sixteen; `tot
 their sums. `prefetch(array, i)` asks for the cache line of array[i]; i may lie outside. `load8(bytes, i)` is a
 little-endian uint64. `blanks(bytes, i)` has a bit for each of 64 bytes: is it 0, 9 to 13, or 32, what fastText splits
 words at; `matches(bytes, i, c)` a bit for each that is c. `trailing_zeros(x)` counts the zero bits below the lowest one
-(64 for 0), `ones(x)` the bits that are set. `number_bits(x)` is the float64 x as int64, `number_of(x)` the other way for
+(64 for 0), `ones(x)` the bits that are set. `number_bits(x)` is the float64 x as int64, `number_of(x)` back from
 uint64, `single_of(x)` for uint32 and float32. `load4(bytes, i)` is a little-endian uint32, and `load_bytes(bytes, i)`
 sixteen float32 that may begin at any byte.
 

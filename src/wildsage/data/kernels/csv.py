@@ -100,7 +100,7 @@ def parse_rows(data, at, rows, separator, lead, features, lines, first, allow_mi
                     unsure += 1
                 elif kind == BAD:
                     wrong = NO_NUMBER
-                elif allow_missing:
+                elif allow_missing and j >= leading:
                     number = missing
                 else:
                     wrong = NO_VALUE if kind == MISSING else NOT_FINITE
