@@ -18,7 +18,7 @@ LARGEST_POWER = 60  # of ten; beyond is zero or infinity, or late
 POWERS = np.array([float(f"1e{power}") for power in range(-LARGEST_POWER, LARGEST_POWER + 1)])
 TENS = np.array([10**power for power in range(9)], np.uint64)
 TIE, HALF, DOUBT = np.int64(0x1FFFFFFF), np.int64(0x10000000), np.int64(8)
-SMALLEST, LARGEST = 1.2e-38, 3.4e38  # beyond these a float32 has fewer bits, or none
+SMALLEST, LARGEST = np.int64(897), np.int64(1149)  # exponents in a float64; beyond, a float32 has fewer bits, or none
 ZEROS, ABOVE_NINE = np.uint64(0x3030303030303030), np.uint64(0x7676767676767676)
 HIGH, LOW = np.uint64(0x8080808080808080), np.uint64(0x7F7F7F7F7F7F7F7F)
 NIBBLES, BYTES, SHORTS = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF)
@@ -137,12 +137,13 @@ def number_at(data, at):
             return 0.0, at, NONE
         at = last
         exponent += -power if minus else power
-    within = min(max(exponent, -LARGEST_POWER), LARGEST_POWER)
-    value = np.float64(mantissa) * POWERS[within + LARGEST_POWER]
-    close = abs((number_bits(value) & TIE) - HALF) < DOUBT
-    small = value < SMALLEST and mantissa != np.uint64(0)
-    state = LATE if close or small or value > LARGEST or within != exponent else GOOD
-    return -value if negative else value, at, state
+    if np.uint64(exponent + LARGEST_POWER) > np.uint64(2 * LARGEST_POWER):
+        return 0.0, at, LATE
+    value = np.float64(mantissa) * POWERS[exponent + LARGEST_POWER]
+    bits = number_bits(value)
+    close = abs((bits & TIE) - HALF) < DOUBT
+    outside = np.uint64((bits >> 52) - SMALLEST) > np.uint64(LARGEST - SMALLEST) and mantissa != np.uint64(0)
+    return -value if negative else value, at, LATE if close or outside else GOOD
 
 
 @kernel
