@@ -99,6 +99,7 @@ def test_how_rows_may_be_written(content: bytes, rows: list[list[float]]) -> Non
     [
         (b"1,2\n3,abc\n", "line 2, column 2", '"abc" is not a number'),
         (b"a,b\n3,4\n", "line 1, column 1", '"a" is not a number; a header is not allowed: remove line 1'),
+        (b"M,0.5\nF,4\n", "line 1, column 1", '"M" is not a number; text is to be encoded as numbers'),
         (b"1,2\n3\n", "line 2", "1 columns, but line 1 of the channel has 2"),
         (b"1,2\n\n\n3,4,5\n", "line 4", "more than 2 columns, but line 1 of the channel has 2"),
         (b"1,2\n3,\n", "line 2, column 2", "the field is empty: a number is wanted"),

@@ -18,7 +18,7 @@ from tests.data.channels import CSV, JSON_LINES, LIBSVM, RECORDIO, batches, csv_
 from tests.waiting import until
 from wildsage.contract.channels import Channel, Distribution, InputMode
 from wildsage.contract.errors import ClientError, DataError
-from wildsage.data import prefetch
+from wildsage.data import prefetch, readers
 from wildsage.data.batch import SparseRows
 from wildsage.data.jsonlines import write_json_lines
 from wildsage.data.libsvm import write_libsvm
@@ -237,3 +237,15 @@ def test_sparse_rows_are_as_dense_ones(rows: int, columns: int, random: Any) -> 
     out = np.ones_like(array)
     assert sparse.dense(out) is out
     np.testing.assert_array_equal(out, array)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_piece_of_more_slabs_than_there_are(
+    tmp_path: Path, kind: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "SLAB_BYTES", 1)
+    channel = put(tmp_path, {"a": written(kind), "b": gzip.compress(written(kind))}, kind)
+    found = batches(channel, threads=threads, batch_rows=4)
+    assert len(found) == 150
+    check(found[0].joined(found), 2)

@@ -87,6 +87,13 @@ class Csv:
             elif slab.features is not None:
                 slab.features[row, column - slab.leading.shape[1]] = single
 
+    def _is_header(self, rows: Rows) -> bool:
+        """Whether the first line has words and no number."""
+        line = rows.data[rows.begin : rows.end].tobytes().lstrip(b"\xef\xbb\xbf\r\n").split(b"\n", 1)[0]
+        fields = [field.strip(b' \t\r"') for field in line.split(bytes([int(self._delimiter)]))]
+        words = any(re.match(rb"[A-Za-z_]", field) for field in fields)
+        return words and not any(NUMBER.fullmatch(field) for field in fields)
+
     def _error(self, rows: Rows, code: int, state: list[int]) -> DataError:
         line, begin, _, column, _, _ = state
         content = rows.data[begin : min(rows.end, begin + 4 * LONGEST_SHOWN)].tobytes()
@@ -97,8 +104,10 @@ class Csv:
         where: int | None = column + 1
         if code == kernels.NO_NUMBER:
             reason = f"{text} is not a number"
-            if line == 1 and re.search(r"[A-Za-z_]", field) and not field.lower().startswith("0x"):
+            if line == 1 and self._is_header(rows):
                 reason += "; a header is not allowed: remove line 1"
+            elif re.fullmatch(r"[^\W\d_][\w \-]*", field):
+                reason += "; text is to be encoded as numbers"
         elif code == kernels.NO_VALUE:
             reason = f"{text} is not allowed: a number" if field else "the field is empty: a number is wanted"
         elif code == kernels.NOT_FINITE:
