@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 LOCK := requirements.lock
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint $(LOCK)
 # A kernel's cache is known by its source, so any change below these folders may need a new compilation.
-KERNELS := $(shell find src/wildsage/algorithms src/wildsage/runtime -name '*.py' 2>/dev/null)
+KERNELS := $(shell find src/wildsage/algorithms src/wildsage/data src/wildsage/kernels src/wildsage/runtime -name '*.py' 2>/dev/null)
 
 .PHONY: help quickstart install test check lint types unit docs picture lock clean
 

@@ -43,8 +43,8 @@ from wildsage.algorithms.glove.hyperparameters import GloveHyperparameters
 from wildsage.algorithms.glove.kernels.counting import SIDE
 from wildsage.algorithms.glove.model import GloveVectors
 from wildsage.algorithms.glove.training import Training
-from wildsage.algorithms.kernel import kernel
 from wildsage.contract.channels import Channel
+from wildsage.kernels.kernel import kernel
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("WILDSAGE_DATA", ROOT.parent / "shared" / "data"))

@@ -41,9 +41,9 @@ from wildsage.algorithms.blazingtext import corpus as texts
 from wildsage.algorithms.blazingtext.kernels.random import Batch, draw_batch
 from wildsage.algorithms.blazingtext.word_vectors import Subwords, Training, make_stream, read_vocabulary
 from wildsage.algorithms.context import TrainingContext
-from wildsage.algorithms.kernel import kernel
-from wildsage.algorithms.vector import aligned, fma, load, padded, store, totals
 from wildsage.contract.channels import Channel
+from wildsage.kernels.kernel import kernel
+from wildsage.kernels.vector import aligned, fma, load, padded, store, totals
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("WILDSAGE_DATA", ROOT.parent / "shared" / "data"))

@@ -1,6 +1,7 @@
 """Who may import whom.
 
-Inside: contract <- data <- algorithms <- runtime. Outside: contract <- engines <- platform <- (sdk, server, cli).
+Inside: contract <- kernels <- data <- algorithms <- runtime.
+Outside: contract <- engines <- platform <- (sdk, server, cli).
 The wings meet in contract/ alone. The source is read, not run, so that imports inside functions count too.
 """
 
@@ -17,9 +18,10 @@ PACKAGE = Path(__file__).parents[1] / "src" / "wildsage"
 # What each part may import beside itself.
 ALLOWED = {
     "contract": set(),
-    "data": {"contract"},
-    "algorithms": {"contract", "data"},
-    "runtime": {"contract", "data", "algorithms"},
+    "kernels": {"contract"},
+    "data": {"contract", "kernels"},
+    "algorithms": {"contract", "kernels", "data"},
+    "runtime": {"contract", "kernels", "data", "algorithms"},
     "engines": {"contract"},
     "platform": {"contract", "engines"},
     "sdk": {"contract", "engines", "platform"},

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.runtime.third_party import environment, install
-from wildsage.algorithms import kernel
+from wildsage.kernels import kernel
 from wildsage.runtime import warm
 
 
@@ -40,7 +40,7 @@ class Halving(Counting):
         half(1.0)
 """
 KERNELS = """
-from wildsage.algorithms.kernel import kernel
+from wildsage.kernels.kernel import kernel
 
 @kernel
 def half(x):

@@ -30,7 +30,7 @@ class InternalServerError(WildsageError):
 
 
 class DataError(ClientError):
-    """A bad place in a user's file. line and column count from 1; byte counts from 0."""
+    """A bad place in a user's file. line, record and column count from 1; byte from 0."""
 
     def __init__(
         self,
@@ -38,13 +38,16 @@ class DataError(ClientError):
         *,
         file: str | Path | None = None,
         line: int | None = None,
+        record: int | None = None,
         column: int | None = None,
         byte: int | None = None,
     ) -> None:
         self.reason, self.file, self.line, self.column, self.byte = reason, file, line, column, byte
+        self.record = record
         places = [
             str(file) if file is not None else None,
             f"line {line}" if line is not None else None,
+            f"record {record}" if record is not None else None,
             f"column {column}" if column is not None else None,
             f"byte {byte}" if byte is not None else None,
         ]

@@ -15,8 +15,9 @@ import time
 def main(arguments: list[str] | None = None) -> int:
     """Warm up the named algorithms, or all; returns the exit code."""
     begun = time.monotonic()
-    from wildsage.algorithms import kernel, registry
+    from wildsage.algorithms import registry
     from wildsage.contract.errors import WildsageError
+    from wildsage.kernels import kernel
 
     given = sys.argv[1:] if arguments is None else arguments
     names = [each for each in given if each != "--check"] or registry.names()
@@ -47,7 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _missing(name: str) -> list[str]:
     """The kernels of an algorithm's package that are not compiled for this processor yet."""
-    from wildsage.algorithms import kernel, registry
+    from wildsage.algorithms import registry
+    from wildsage.kernels import kernel
 
     module = registry.get(name).__module__
     package = sys.modules[module].__package__

@@ -59,7 +59,7 @@ def test_notes_are_told_and_kernels_are_no_surprise(tmp_path: Path) -> None:
 
 
 def test_cold_kernels_are_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wildsage.algorithms.kernel.missing", lambda *modules: [f"{algorithm.KERNELS}.text.scan"])
+    monkeypatch.setattr("wildsage.kernels.kernel.missing", lambda *modules: [f"{algorithm.KERNELS}.text.scan"])
     listener = Listener()
     BlazingText().train(job(tmp_path, {"train": reviews(50)}, listener))
     assert listener.lines[0].startswith("compiling kernels, once for this machine: about ")

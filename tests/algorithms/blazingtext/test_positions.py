@@ -26,7 +26,7 @@ from wildsage.algorithms.blazingtext.kernels.word_vectors import Plan, Rows, tra
 from wildsage.algorithms.blazingtext.ngrams import EOS
 from wildsage.algorithms.blazingtext.word_model import WordVectors
 from wildsage.algorithms.blazingtext.word_vectors import Subwords
-from wildsage.algorithms.vector import aligned, padded
+from wildsage.kernels.vector import aligned, padded
 
 GIVEN = {**SMALL, "mode": "cbow", "position_weights": True}
 

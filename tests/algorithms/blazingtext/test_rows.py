@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from wildsage.algorithms.blazingtext.fasttext_file import TableRows, dense
 from wildsage.algorithms.blazingtext.kernels.rows import collect_rows, place_rows, scale_rows, spread_rows
-from wildsage.algorithms.vector import HALVES, padded
+from wildsage.kernels.vector import HALVES, padded
 
 DTYPES = [np.float32, pytest.param(np.int16, marks=pytest.mark.skipif(not HALVES, reason="no vectors of halves"))]
 

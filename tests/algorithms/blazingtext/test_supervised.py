@@ -20,8 +20,8 @@ from wildsage.algorithms.blazingtext.losses import make_loss
 from wildsage.algorithms.blazingtext.model import TextClassifier
 from wildsage.algorithms.blazingtext.quantize import quantize
 from wildsage.algorithms.blazingtext.supervised import TrainedRows
-from wildsage.algorithms.vector import HALVES
 from wildsage.contract.errors import ClientError
+from wildsage.kernels.vector import HALVES
 
 
 def same(a: TrainedRows, b: TrainedRows) -> bool:

@@ -20,7 +20,7 @@ from wildsage.algorithms.blazingtext.kernels.word_vectors import Plan, Rows, Scr
 from wildsage.algorithms.blazingtext.ngrams import EOS
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
 from wildsage.algorithms.blazingtext.word_vectors import Subwords, _chances
-from wildsage.algorithms.vector import aligned, padded
+from wildsage.kernels.vector import aligned, padded
 
 WORDS = 40
 NONE = np.empty(0, np.int64)

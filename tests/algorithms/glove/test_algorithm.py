@@ -123,7 +123,7 @@ def test_what_has_no_effect_is_said(tmp_path: Path) -> None:
 
 
 def test_it_warms_up() -> None:
-    from wildsage.algorithms.kernel import missing
+    from wildsage.kernels.kernel import missing
 
     Glove.warm_up()
     assert missing("wildsage.algorithms.glove.kernels") == []

@@ -176,8 +176,8 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         from wildsage.algorithms.blazingtext.kernels.word_vectors import merge_copies
         from wildsage.algorithms.blazingtext.warm import use_models
         from wildsage.algorithms.context import TrainingContext
-        from wildsage.algorithms.vector import HALVES
         from wildsage.contract.channels import Channel
+        from wildsage.kernels.vector import HALVES
 
         with tempfile.TemporaryDirectory() as folder:
             base = Path(folder)
@@ -229,7 +229,7 @@ def tell_compilation(report: Reporter, *needed: str) -> None:
 
     Others may be lacking for good: those of models, of other losses.
     """
-    from wildsage.algorithms.kernel import missing
+    from wildsage.kernels.kernel import missing
 
     if set(needed) & set(missing(*{name.rpartition(".")[0] for name in needed})):
         report.say(f"compiling kernels, once for this machine: about {COMPILE_SECONDS} s")

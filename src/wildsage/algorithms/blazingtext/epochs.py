@@ -28,8 +28,8 @@ from wildsage.algorithms.blazingtext.kernels.supervised import (
 from wildsage.algorithms.blazingtext.losses import make_loss
 from wildsage.algorithms.blazingtext.memory import fresh, stores_halves
 from wildsage.algorithms.blazingtext.training import random_states, run_watched, tell_progress
-from wildsage.algorithms.vector import aligned, padded
 from wildsage.contract.errors import ClientError
+from wildsage.kernels.vector import aligned, padded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -25,8 +25,8 @@ from wildsage.algorithms.blazingtext.hyperparameters import LIMITS
 from wildsage.algorithms.blazingtext.kernels.predict import HIERARCHICAL, ONE_VS_ALL, scan_entries
 from wildsage.algorithms.blazingtext.kernels.rows import spread_rows
 from wildsage.algorithms.blazingtext.kernels.text import write_entries
-from wildsage.algorithms.vector import padded
 from wildsage.contract.errors import AlgorithmError, DataError, InternalServerError
+from wildsage.kernels.vector import padded
 
 if TYPE_CHECKING:
     from typing import Self, TypeAlias

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wildsage.algorithms.vector import HALVES, padded
 from wildsage.contract.errors import ClientError
+from wildsage.kernels.vector import HALVES, padded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from wildsage.algorithms.blazingtext.kernels.neighbours import invert_norms, scan
-from wildsage.algorithms.vector import aligned, padded
+from wildsage.kernels.vector import aligned, padded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wildsage.algorithms.kernel import kernel
+from wildsage.kernels.kernel import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -26,9 +26,9 @@ from wildsage.algorithms.blazingtext.kernels.features import LABEL, UNKNOWN_LABE
 from wildsage.algorithms.blazingtext.memory import check_features, check_rows
 from wildsage.algorithms.blazingtext.training import Checkpoint, Clock
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
-from wildsage.algorithms.vector import HALVES
 from wildsage.contract.errors import ClientError, DataError
 from wildsage.contract.files import write_json
+from wildsage.kernels.vector import HALVES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -48,8 +48,8 @@ from wildsage.algorithms.blazingtext.kernels.word_vectors import (
 from wildsage.algorithms.blazingtext.ngrams import EOS
 from wildsage.algorithms.blazingtext.training import Checkpoint, Clock, random_states, run_watched, tell_progress
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
-from wildsage.algorithms.vector import aligned, padded
 from wildsage.contract.errors import ClientError
+from wildsage.kernels.vector import aligned, padded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -34,8 +34,8 @@ from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
 from wildsage.algorithms.blazingtext.word_vectors import make_stream
 from wildsage.algorithms.glove.cooccurrence import Counting, Matrix, count, working_folder
 from wildsage.algorithms.glove.kernels.training import train_visits
-from wildsage.algorithms.vector import aligned, padded
 from wildsage.contract.errors import ClientError
+from wildsage.kernels.vector import aligned, padded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

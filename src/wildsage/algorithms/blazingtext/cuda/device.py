@@ -67,7 +67,7 @@ def _missing() -> str | None:
 def _shared_bytes(parameters: BlazingTextHyperparameters) -> int:
     """The shared memory that a block needs."""
     from wildsage.algorithms.blazingtext.cuda import lines, words
-    from wildsage.algorithms.vector import padded
+    from wildsage.kernels.vector import padded
 
     width = padded(parameters.vector_dim)
     if parameters.mode == "supervised":

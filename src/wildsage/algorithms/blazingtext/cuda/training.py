@@ -29,7 +29,7 @@ from wildsage.algorithms.blazingtext.kernels.predict import NEGATIVE, SOFTMAX
 from wildsage.algorithms.blazingtext.kernels.random import GROUP
 from wildsage.algorithms.blazingtext.kernels.supervised import Lines
 from wildsage.algorithms.blazingtext.losses import NEGATIVE_POWER
-from wildsage.algorithms.vector import padded
+from wildsage.kernels.vector import padded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,8 @@ import numpy as np
 
 from wildsage.algorithms.blazingtext.kernels.random import GROUP
 from wildsage.algorithms.blazingtext.kernels.skipgram import PATTERNS, steps
-from wildsage.algorithms.kernel import kernel_part
-from wildsage.algorithms.vector import WIDTH, fma, load, splat, store, totals
+from wildsage.kernels.kernel import kernel_part
+from wildsage.kernels.vector import WIDTH, fma, load, splat, store, totals
 
 
 @kernel_part

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from wildsage.algorithms.blazingtext.ngrams import NGRAM_FACTOR
-from wildsage.algorithms.kernel import kernel
-from wildsage.algorithms.vector import prefetch
+from wildsage.kernels.kernel import kernel
+from wildsage.kernels.vector import prefetch
 
 UNSEEN, SHARED, OWN = -1, -2, -3  # states of a feature; OWN - i: only line i has it
 KEPT = -(2**31)  # not seen yet, and to have a row that is its alone

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from wildsage.algorithms.kernel import kernel
-from wildsage.algorithms.vector import WIDTH, fma, load, splat, total
+from wildsage.kernels.kernel import kernel
+from wildsage.kernels.vector import WIDTH, fma, load, splat, total
 
 QUERIES = 4  # that share a row's load
 

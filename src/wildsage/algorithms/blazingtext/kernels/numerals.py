@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from wildsage.algorithms.kernel import kernel
-from wildsage.algorithms.vector import load8
+from wildsage.kernels.kernel import kernel
+from wildsage.kernels.vector import load8
 
 # Powers of ten as float64; exact up to 1e22, which is where nearly every number of a vector stays.
 POWERS = np.array([10.0**k for k in range(64)])

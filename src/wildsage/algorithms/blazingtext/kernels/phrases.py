@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wildsage.algorithms.kernel import kernel, kernel_part
+from wildsage.kernels.kernel import kernel, kernel_part
 
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 SLACK = 1 - 1e-9  # of what is needed, so that rounding excludes none here

@@ -15,8 +15,8 @@ from wildsage.algorithms.blazingtext.kernels.cbow import train_mean
 from wildsage.algorithms.blazingtext.kernels.random import GROUP, draw_batch
 from wildsage.algorithms.blazingtext.kernels.subwords import compose_batch, scatter_batch
 from wildsage.algorithms.blazingtext.kernels.word_vectors import AHEAD, LOSS_EVERY, add_loss, fetch, mark_touched
-from wildsage.algorithms.kernel import kernel, kernel_part
-from wildsage.algorithms.vector import WIDTH, aligned, fma, load, splat, store
+from wildsage.kernels.kernel import kernel, kernel_part
+from wildsage.kernels.vector import WIDTH, aligned, fma, load, splat, store
 
 if TYPE_CHECKING:
     from typing import Self

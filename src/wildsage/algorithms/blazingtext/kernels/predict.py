@@ -16,7 +16,7 @@ from wildsage.algorithms.blazingtext.ngrams import (
     hash_word,
     widen,
 )
-from wildsage.algorithms.kernel import kernel
+from wildsage.kernels.kernel import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

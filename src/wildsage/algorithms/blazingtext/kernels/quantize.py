@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from wildsage.algorithms.kernel import kernel
+from wildsage.kernels.kernel import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from wildsage.algorithms.kernel import kernel, kernel_part
+from wildsage.kernels.kernel import kernel, kernel_part
 
 if TYPE_CHECKING:
     from typing import Self

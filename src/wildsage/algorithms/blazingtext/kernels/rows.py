@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from wildsage.algorithms.kernel import kernel
-from wildsage.algorithms.vector import CACHE_LINE, WIDTH, fma, load, prefetch, splat, store
+from wildsage.kernels.kernel import kernel
+from wildsage.kernels.vector import CACHE_LINE, WIDTH, fma, load, prefetch, splat, store
 
 AHEAD = 16  # rows that are fetched beforehand; bound by their latency
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from wildsage.algorithms.blazingtext.kernels.random import GROUP, pattern_signs
-from wildsage.algorithms.kernel import kernel_part
-from wildsage.algorithms.vector import WIDTH, divide, fma, greatest, least, load, splat, store, totals
+from wildsage.kernels.kernel import kernel_part
+from wildsage.kernels.vector import WIDTH, divide, fma, greatest, least, load, splat, store, totals
 
 PATTERNS = pattern_signs()
 HIGHEST_SCORE = 9.94  # beyond, the step is the one there: 5e-5 of the rate

@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from wildsage.algorithms.blazingtext.ngrams import character_ngrams
-from wildsage.algorithms.kernel import kernel, kernel_part
-from wildsage.algorithms.vector import WIDTH, fma, load, prefetch_far, splat, store
+from wildsage.kernels.kernel import kernel, kernel_part
+from wildsage.kernels.vector import WIDTH, fma, load, prefetch_far, splat, store
 
 AHEAD = 2  # words between the fetch of their rows and their use; 4 took 1.25 times as long, and none 1.4 times
 LINE = 16  # floats of a cache line

@@ -1,7 +1,7 @@
 """Classification of the mean of a line's rows, the rows learnt too: fastText's supervised mode, one line a step.
 
 Rows are flat, each padded with zeros to D, a multiple of 16 (alignment, and no remainders of vectors): output rows
-float32, input rows float32 or halves (see vector.py), which are rounded at random, or what is small would be lost.
+float32, input rows float32 or halves (kernels/vector.py), which are rounded at random, or what is small would be lost.
 The four losses and their gradients: facebookresearch/fastText, src/loss.cc; the step: src/model.cc (update). Sigmoid
 and logarithm are exact here, where fastText reads them from tables.
 """
@@ -21,8 +21,8 @@ from wildsage.algorithms.blazingtext.kernels.predict import (
     SOFTMAX,
 )
 from wildsage.algorithms.blazingtext.kernels.random import advance, draw_word
-from wildsage.algorithms.kernel import kernel, kernel_part
-from wildsage.algorithms.vector import CACHE_LINE, NOISE, WIDTH, fma, load, prefetch, splat, store, store_rounded, total
+from wildsage.kernels.kernel import kernel, kernel_part
+from wildsage.kernels.vector import CACHE_LINE, NOISE, WIDTH, fma, load, prefetch, splat, store, store_rounded, total
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

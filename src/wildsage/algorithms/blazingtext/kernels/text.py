@@ -15,8 +15,8 @@ import numpy as np
 from wildsage.algorithms.blazingtext.memory import fresh
 from wildsage.algorithms.blazingtext.ngrams import EOS_HASH, widen
 from wildsage.algorithms.blazingtext.ngrams import hash_word as hash_as_fasttext_does
-from wildsage.algorithms.kernel import kernel, kernel_part
-from wildsage.algorithms.vector import blanks, load8, newlines, ones, prefetch, trailing_zeros
+from wildsage.kernels.kernel import kernel, kernel_part
+from wildsage.kernels.vector import blanks, load8, matches, ones, prefetch, trailing_zeros
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -244,10 +244,10 @@ def split_block(text, position, stop, end, state, scratch, n):
     )  # whether the byte before is a word's, a newline
     while position < stop:
         if position <= last:
-            blank, newline = blanks(text, position), newlines(text, position)
+            blank, newline = blanks(text, position), matches(text, position, np.uint8(NEWLINE))
         else:
             over = np.uint64(position - last)
-            blank, newline = blanks(text, last) >> over, newlines(text, last) >> over
+            blank, newline = blanks(text, last) >> over, matches(text, last, np.uint8(NEWLINE)) >> over
         word = ~blank
         if position + 64 > end:
             valid = (ONE << np.uint64(end - position)) - ONE
@@ -405,7 +405,7 @@ def begins_with(text, start, end, prefix):
 def end_of_line(text, begin, end):
     """Where the first newline of text[begin:end] is, or `end`."""
     while begin + 64 <= min(end, text.size):
-        found = newlines(text, begin)
+        found = matches(text, begin, np.uint8(NEWLINE))
         if found:
             return begin + trailing_zeros(found)
         begin += 64

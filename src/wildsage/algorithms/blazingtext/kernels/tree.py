@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wildsage.algorithms.kernel import kernel
+from wildsage.kernels.kernel import kernel
 
 TOP = 10**15  # fastText's count for a node that is not made yet
 

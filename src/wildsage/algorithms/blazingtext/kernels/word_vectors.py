@@ -15,8 +15,8 @@ from wildsage.algorithms.blazingtext.kernels.cbow import train_mean
 from wildsage.algorithms.blazingtext.kernels.random import GROUP, draw_batch
 from wildsage.algorithms.blazingtext.kernels.skipgram import train_contexts
 from wildsage.algorithms.blazingtext.kernels.subwords import compose_batch, scatter_batch
-from wildsage.algorithms.kernel import kernel, kernel_part
-from wildsage.algorithms.vector import WIDTH, fma, load, prefetch_far, splat, store
+from wildsage.kernels.kernel import kernel, kernel_part
+from wildsage.kernels.vector import WIDTH, fma, load, prefetch_far, splat, store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wildsage.algorithms.kernel import kernel, kernel_part
+from wildsage.kernels.kernel import kernel, kernel_part
 
 SIDE_BITS = 9
 SIDE = 1 << SIDE_BITS  # words a side of a block

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from wildsage.algorithms.glove.kernels.counting import SIDE, SIDE_BITS
-from wildsage.algorithms.kernel import kernel
-from wildsage.algorithms.vector import WIDTH, fma, least, load, prefetch, splat, store, total
+from wildsage.kernels.kernel import kernel
+from wildsage.kernels.vector import WIDTH, fma, least, load, prefetch, splat, store, total
 
 AHEAD = 4  # non-zeros between asking for two rows and their use
 

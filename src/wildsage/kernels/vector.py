@@ -11,8 +11,10 @@ two, and b where either is no number. `total(v)` is the sum of all sixteen; `tot
 their sums. `prefetch(array, i)` asks for the cache line of array[i]; i may lie outside. `prefetch_far` asks for it in
 the second-level cache, for what comes too late or is too much for the first, where it would displace rows in use.
 `load8(bytes, i)` is a little-endian uint64. `blanks(bytes, i)` has a bit for each of 64 bytes: is it 0, 9 to 13, or
-32, what fastText splits words at; `newlines(bytes, i)` likewise for 10. `trailing_zeros(x)`, x != 0, counts the zero
-bits below the lowest one, `ones(x)` the bits that are one; x is uint64.
+32, what fastText splits words at; `matches(bytes, i, c)` a bit for each that is c. `trailing_zeros(x)` counts the zero
+bits below the lowest one (64 for 0), `ones(x)` the bits that are set; x is uint64. `number_bits(x)` is the float64 x as
+int64, `number_of(x)` back from uint64, `single_of(x)` for uint32 and float32. `load4(bytes, i)` is a little-endian
+uint32, and `load_bytes(bytes, i)` sixteen float32 that may begin at any byte.
 
 Where HALVES is true, `load` and `store` also take int16 arrays, which hold halves (IEEE 754 binary16); store rounds to
 the nearest. `store_rounded(array, i, v, noise, j)` rounds up or down at random, with chances that leave the mean as
@@ -27,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wildsage.algorithms.kernel import kernel
+from wildsage.kernels.kernel import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -231,14 +233,17 @@ def _explicit() -> tuple[Any, ...]:
         return types.uint64(array, types.intp), generate
 
     @intrinsic
-    def newlines(typing: Any, array: Any, index: Any) -> Any:
+    def matches(typing: Any, array: Any, index: Any, byte: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
             block = ir.VectorType(ir.IntType(8), 64)
             text = builder.load(address(context, builder, signature.args[0], given, block), align=1)
-            found = builder.icmp_unsigned("==", text, ir.Constant(block, [10] * 64))
-            return builder.bitcast(found, ir.IntType(64))
+            nothing = ir.Constant(block, ir.Undefined)
+            first = builder.insert_element(nothing, given[2], index32(0))
+            lanes = ir.Constant(ir.VectorType(index32, 64), [0] * 64)
+            wanted = builder.shuffle_vector(first, nothing, lanes)
+            return builder.bitcast(builder.icmp_unsigned("==", text, wanted), ir.IntType(64))
 
-        return types.uint64(array, types.intp), generate
+        return types.uint64(array, types.intp, types.uint8), generate
 
     @intrinsic
     def ones(typing: Any, number: Any) -> Any:
@@ -246,6 +251,41 @@ def _explicit() -> tuple[Any, ...]:
             return builder.ctpop(given[0])
 
         return types.int64(types.uint64), generate
+
+    @intrinsic
+    def load4(typing: Any, array: Any, index: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            return builder.load(address(context, builder, signature.args[0], given, index32), align=1)
+
+        return types.uint32(array, types.intp), generate
+
+    @intrinsic
+    def load_bytes(typing: Any, array: Any, index: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            return builder.load(address(context, builder, signature.args[0], given, vector), align=1)
+
+        return value(array, types.intp), generate
+
+    @intrinsic
+    def number_of(typing: Any, bits: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            return builder.bitcast(given[0], ir.DoubleType())
+
+        return types.float64(types.uint64), generate
+
+    @intrinsic
+    def single_of(typing: Any, bits: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            return builder.bitcast(given[0], float_type)
+
+        return types.float32(types.uint32), generate
+
+    @intrinsic
+    def number_bits(typing: Any, number: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            return builder.bitcast(given[0], ir.IntType(64))
+
+        return types.int64(types.float64), generate
 
     @intrinsic
     def trailing_zeros(typing: Any, number: Any) -> Any:
@@ -256,7 +296,7 @@ def _explicit() -> tuple[Any, ...]:
 
     return (
         load, store, store_rounded, splat, fma, divide, least, greatest, total, totals, prefetch, prefetch_far,
-        load8, blanks, trailing_zeros, newlines, ones,
+        load8, blanks, load4, load_bytes, matches, trailing_zeros, ones, number_bits, number_of, single_of,
     )  # fmt: skip
 
 
@@ -365,52 +405,87 @@ def _plain() -> tuple[Any, ...]:
         return x
 
     @kernel
-    def newlines(a, i):
+    def matches(a, i, c):
         x = np.uint64(0)
         for k in range(64):
-            if a[i + k] == 10:
+            if a[i + k] == c:
                 x |= np.uint64(1) << np.uint64(k)
         return x
 
     @kernel
     def ones(x):
         n = 0
-        while x:
+        while x != 0:
             x &= x - np.uint64(1)
             n += 1
         return n
 
     @kernel
+    def number_bits(x):
+        return np.float64(x).view(np.int64)
+
+    @kernel
+    def number_of(x):
+        return np.uint64(x).view(np.float64)
+
+    @kernel
+    def single_of(x):
+        return np.uint32(x).view(np.float32)
+
+    @kernel
+    def load4(a, i):
+        return (
+            np.uint32(a[i]) | np.uint32(a[i + 1]) << np.uint32(8)
+            | np.uint32(a[i + 2]) << np.uint32(16) | np.uint32(a[i + 3]) << np.uint32(24)
+        )  # fmt: skip
+
+    @kernel
+    def float_at(a, i):
+        return np.uint32(load4(a, i)).view(np.float32)
+
+    @kernel
+    def load_bytes(a, i):
+        return (
+            float_at(a, i), float_at(a, i + 4), float_at(a, i + 8), float_at(a, i + 12),
+            float_at(a, i + 16), float_at(a, i + 20), float_at(a, i + 24), float_at(a, i + 28),
+            float_at(a, i + 32), float_at(a, i + 36), float_at(a, i + 40), float_at(a, i + 44),
+            float_at(a, i + 48), float_at(a, i + 52), float_at(a, i + 56), float_at(a, i + 60),
+        )  # fmt: skip
+
+    @kernel
     def trailing_zeros(x):
         n = 0
-        while x & np.uint64(1) == 0:
+        while n < 64 and x & np.uint64(1) == 0:
             x >>= np.uint64(1)
             n += 1
         return n
 
     return (
         load, store, store_rounded, splat, fma, divide, least, greatest, total, totals, prefetch, prefetch_far,
-        load8, blanks, trailing_zeros, newlines, ones,
+        load8, blanks, load4, load_bytes, matches, trailing_zeros, ones, number_bits, number_of, single_of,
     )  # fmt: skip
 
 
 @kernel
 def _trial(numbers, text):
-    """Use every operation once; 117 for ones, and for text of "A" with a newline in fourth place."""
+    """Use every operation once; 1274 for ones, and for text of "A" with a blank in fourth place."""
     prefetch(numbers, 16)
     prefetch_far(numbers, 16)
     store(numbers, 0, fma(load(numbers, 0), splat(np.float32(2)), load(numbers, 0)))
     v = load(numbers, 0)
     v = divide(greatest(least(v, splat(np.float32(4))), v), splat(np.float32(16)))
     store(numbers, 0, totals(v, v, v, v, v, v, v, v, v, v, v, v, v, v, v, v))
-    found = trailing_zeros(blanks(text, 0)) + ones(newlines(text, 0))
-    return total(load(numbers, 0)) + found + np.int64(load8(text, 0) & np.uint64(255))
+    number = total(load(numbers, 0)) + trailing_zeros(blanks(text, 0)) + np.int64(load8(text, 0) & np.uint64(255))
+    found = ones(matches(text, 0, np.uint8(65)))
+    whole = number_of(np.uint64(number_bits(np.float64(number)))) + single_of(np.uint32(0x3F800000))
+    whole += total(load_bytes(text, 0)) * 0 + np.float32(load4(text, 4) >> np.uint32(24))
+    return whole + found + (number_bits(np.float64(number)) >> 52)
 
 
 def _works() -> bool:
     text = np.full(64, 65, np.uint8)
-    text[3] = 10
-    return bool(_trial(np.ones(WIDTH, np.float32), text) == 117)
+    text[3] = 32
+    return bool(_trial(np.ones(WIDTH, np.float32), text) == 1274)
 
 
 PLAIN = os.environ.get("WILDSAGE_PLAIN_KERNELS", "") not in ("", "0")
@@ -419,7 +494,7 @@ if not PLAIN:
         operations = _explicit()
         (
             load, store, store_rounded, splat, fma, divide, least, greatest, total, totals, prefetch, prefetch_far,
-            load8, blanks, trailing_zeros, newlines, ones,
+            load8, blanks, load4, load_bytes, matches, trailing_zeros, ones, number_bits, number_of, single_of,
         ) = operations  # fmt: skip
         PLAIN = not _works()
     except Exception as error:  # noqa: BLE001 (an internal of Numba that changed may raise anything)
@@ -428,7 +503,7 @@ if not PLAIN:
 if PLAIN:
     (
         load, store, store_rounded, splat, fma, divide, least, greatest, total, totals, prefetch, prefetch_far,
-        load8, blanks, trailing_zeros, newlines, ones,
+        load8, blanks, load4, load_bytes, matches, trailing_zeros, ones, number_bits, number_of, single_of,
     ) = _plain()  # fmt: skip
 
 

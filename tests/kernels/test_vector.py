@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wildsage.algorithms import vector
-from wildsage.algorithms.kernel import kernel
-from wildsage.algorithms.vector import (
+from wildsage.kernels import vector
+from wildsage.kernels.kernel import kernel
+from wildsage.kernels.vector import (
     blanks,
     divide,
     fma,
@@ -22,7 +22,7 @@ from wildsage.algorithms.vector import (
     least,
     load,
     load8,
-    newlines,
+    matches,
     ones,
     prefetch,
     prefetch_far,
@@ -35,13 +35,15 @@ from wildsage.algorithms.vector import (
 )
 
 ALSO_PLAIN = (
-    "test_vector.py",
-    "blazingtext/test_corpus.py",
-    "blazingtext/test_features.py",
-    "blazingtext/test_rows.py",
-    "blazingtext/test_supervised.py::test_rows_are_those_of_the_slow_truth",
-    "blazingtext/test_losses.py::test_the_fasttext_package_gives_our_models_answers",
-    "blazingtext/test_word_kernels.py::test_rows_are_those_of_the_slow_truth",
+    "kernels/test_vector.py",
+    "data/test_csv.py",
+    "data/test_recordio.py",
+    "algorithms/blazingtext/test_corpus.py",
+    "algorithms/blazingtext/test_features.py",
+    "algorithms/blazingtext/test_rows.py",
+    "algorithms/blazingtext/test_supervised.py::test_rows_are_those_of_the_slow_truth",
+    "algorithms/blazingtext/test_losses.py::test_the_fasttext_package_gives_our_models_answers",
+    "algorithms/blazingtext/test_word_kernels.py::test_rows_are_those_of_the_slow_truth",
 )
 SETTINGS = "WILDSAGE_PLAIN_KERNELS"
 
@@ -91,7 +93,7 @@ def find_blanks(text, at):  # type: ignore[no-untyped-def]
 
 @kernel
 def find_newlines(text, at):  # type: ignore[no-untyped-def]
-    return newlines(text, at)
+    return matches(text, at, np.uint8(10))
 
 
 @kernel
@@ -169,11 +171,44 @@ def test_arrays_start_at_a_cache_line() -> None:
     assert [vector.padded(width) for width in (1, 16, 17, 100)] == [16, 16, 32, 112]
 
 
+@kernel
+def look(text, at, byte, out):  # type: ignore[no-untyped-def]
+    found = vector.matches(text, at, np.uint8(byte))
+    store(out, 0, vector.load_bytes(text, at))
+    out[16] = vector.single_of(vector.load4(text, at))
+    return found, vector.ones(found), vector.trailing_zeros(found), vector.load4(text, at)
+
+
+@kernel
+def there_and_back(number):  # type: ignore[no-untyped-def]
+    return vector.number_bits(number), vector.number_of(np.uint64(vector.number_bits(number)))
+
+
+@given(st.binary(min_size=68, max_size=68), st.integers(0, 4), st.sampled_from([0, 10, 44, 255]))
+def test_bytes_are_found_and_read_as_floats(data: bytes, at: int, byte: int) -> None:
+    text, out = np.frombuffer(data, np.uint8).copy(), np.zeros(17, np.float32)
+    found, count, first, integer = look(text, at, byte, out)
+    places = [place for place in range(64) if data[at + place] == byte]
+    assert int(found) == sum(1 << place for place in places)
+    assert (count, first) == (len(places), places[0] if places else 64)
+    assert integer == int.from_bytes(data[at : at + 4], "little")
+    expected = np.frombuffer(data[at : at + 64], "<f4")
+    np.testing.assert_array_equal(out[:16], expected)
+    np.testing.assert_array_equal(out[16], expected[0])
+
+
+@given(st.floats())
+def test_a_number_is_its_bits(number: float) -> None:
+    bits, same = there_and_back(number)
+    assert bits == np.float64(number).view(np.int64)
+    np.testing.assert_equal(same, number)
+
+
 @pytest.mark.skipif(os.environ.get(SETTINGS) == "1", reason="this is the plain run")
 def test_the_same_with_plain_kernels() -> None:
     assert not vector.PLAIN
     here = Path(__file__).parent
-    files = [str(here / name) for name in ALSO_PLAIN]
+    files = [str(here.parent / name) for name in ALSO_PLAIN]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files]
     done = subprocess.run(
         command, cwd=here.parents[1], env={**os.environ, SETTINGS: "1"}, capture_output=True, text=True, check=False

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from wildsage.algorithms import kernel
+from wildsage.kernels import kernel
 
 SOURCE = """
-from wildsage.algorithms.kernel import kernel
+from wildsage.kernels.kernel import kernel
 
 @kernel
 def half(x):
@@ -22,7 +22,7 @@ def half(x):
 """
 CALLER = """
 from mini.low import half
-from wildsage.algorithms.kernel import kernel
+from wildsage.kernels.kernel import kernel
 
 @kernel
 def quarter(x):
@@ -31,7 +31,7 @@ def quarter(x):
 ASK = """
 import json
 from mini.high import quarter
-from wildsage.algorithms import kernel
+from wildsage.kernels import kernel
 cold = kernel.missing("mini")
 value = quarter(8.0)
 hits = sum(quarter.stats.cache_hits.values())
@@ -146,7 +146,7 @@ def test_variables_with_which_no_kernel_can_run_are_named(name: str, value: str)
     code = """
 from wildsage.contract.errors import ClientError
 try:
-    import wildsage.algorithms.kernel
+    import wildsage.kernels.kernel
 except ClientError as error:
     print(error)
 """

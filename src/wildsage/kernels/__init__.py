@@ -1,0 +1,1 @@
+"""What every kernel needs: the decorator with its cache on disk, and vectors of sixteen floats."""
