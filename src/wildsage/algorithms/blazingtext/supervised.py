@@ -381,9 +381,10 @@ def _rows_out(training: Training, vocabulary: Vocabulary, earlier: EarlierRows |
 
 
 def _keep_best(training: Training) -> bool:
-    """With early stopping, go back to the best epoch, if it is not the last one; returns whether."""
+    """With early stopping, go back to the best epoch, if anything was learnt after it; returns whether."""
     position = training.position
-    if training.parameters.early_stopping and 0 < position.best_epoch != position.epoch:
+    later = position.best_epoch != position.epoch or any(position.lines)
+    if training.parameters.early_stopping and position.best_epoch > 0 and later:
         training.take_best()
         return True
     return False
