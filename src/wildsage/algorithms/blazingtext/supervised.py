@@ -158,7 +158,8 @@ def _train(
     facts = [parameters.model_dump(mode="json"), material.marks, vocabulary.label_counts.tolist()]
     if parameters.k_fold:
         with clock.phase("folds"):
-            _cross_validate(context, material, earlier, vectors, json.dumps(facts), pool)
+            fingerprint = json.dumps([*facts, _start_marks(earlier, vectors)])
+            _cross_validate(context, material, earlier, vectors, fingerprint, pool)
     with clock.phase("features"):
         training, held_out = material.start(context, pool, report, _kept(material, earlier, vectors))
         _take_start(training, vocabulary, earlier, vectors)
@@ -288,6 +289,17 @@ def _kept(
     words, _ = _pairs(material.vocabulary.words, earlier.words)
     buckets = earlier.bucket_ids if material.shape[0] > 1 else earlier.bucket_ids[:0]
     return np.concatenate([words, material.shape[2] + buckets])
+
+
+def _start_marks(earlier: EarlierRows | None, vectors: PretrainedVectors | None) -> list[int]:
+    """Hashes of the rows that training starts from, if any are given."""
+    given: list[NDArray[np.float32] | NDArray[np.int64]] = []
+    if vectors is not None:
+        given = [vectors.numbers, vectors.rows]
+    if earlier is not None:
+        given = [earlier.word_rows, earlier.bucket_ids, earlier.bucket_rows, earlier.output]
+    names = [*earlier.words, *earlier.labels] if earlier is not None else []
+    return [zlib.adler32(b"\n".join(names)), *(zlib.adler32(np.ascontiguousarray(rows).data) for rows in given)]
 
 
 def _take_start(

@@ -107,11 +107,12 @@ class Vocabulary:
     ) -> tuple[Vocabulary, NDArray[np.int32]]:
         """Drop words seen fewer times than min_count; labels all stay. Returns also int32 (words,): kinds of tokens.
 
-        Kinds are those of kernels/features.py. labelled: whether words with a label's prefix are labels.
+        Words that phrases used up are dropped whatever min_count is. Kinds are those of kernels/features.py. labelled:
+        whether words with a label's prefix are labels.
         """
         is_label = counts.hashes()[1] if labelled else np.zeros(len(counts), np.bool_)
         order = np.argsort(-counts.counts, kind="stable")
-        kept = order[~is_label[order] & (counts.counts[order] >= min_count)]
+        kept = order[~is_label[order] & (counts.counts[order] >= max(1, min_count))]
         named = order[is_label[order]]
         kinds = np.full(len(counts), OUT_OF_VOCABULARY, np.int32)
         kinds[kept] = np.arange(kept.size, dtype=np.int32)
