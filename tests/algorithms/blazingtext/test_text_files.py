@@ -100,6 +100,19 @@ def test_a_pipe_is_read_once(tmp_path: Path, packed: bool, monkeypatch: pytest.M
     assert made.size == len(data)
 
 
+@pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), ("text".encode("utf-16"), "UTF-16")])
+def test_a_pipe_of_no_use_is_closed(tmp_path: Path, data: bytes, reason: str) -> None:
+    pipe = tmp_path / "train_0"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,))
+    writer.start()
+    with pytest.raises(ClientError, match=reason):
+        text_files.read(Channel("train", tmp_path / "train", input_mode=InputMode.PIPE))
+    writer.join()
+    held = {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()} if os.path.isdir("/proc/self/fd") else ()
+    assert str(pipe) not in held
+
+
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("size", [10, 200_000])
 def test_zero_bytes_are_named(tmp_path: Path, size: int, packed: bool) -> None:
