@@ -238,8 +238,8 @@ def test_a_job_that_is_stopped_at_once_says_so(tmp_path: Path) -> None:
 
 
 def test_rows_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ClientError, match=r"the vectors of 53 words need .* GiB are available: lower vector_dim"):
-        training.train(job(tmp_path, {"train": sentences(60)}, memory_bytes=1000))
+    with pytest.raises(ClientError, match=r"the vectors of 53 words need .* GB is available: lower vector_dim"):
+        training.train(job(tmp_path, {"train": sentences(60)}, memory_bytes=100_000, vector_dim=1000))
 
 
 def test_lines_ends_are_no_words(tmp_path: Path) -> None:

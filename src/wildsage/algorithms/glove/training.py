@@ -28,6 +28,7 @@ from wildsage.algorithms.blazingtext import corpus as texts
 from wildsage.algorithms.blazingtext import text_files
 from wildsage.algorithms.blazingtext.corpus import StoppedEarlyError
 from wildsage.algorithms.blazingtext.features import check
+from wildsage.algorithms.blazingtext.kernels.random import END_OF_LINE
 from wildsage.algorithms.blazingtext.ngrams import EOS
 from wildsage.algorithms.blazingtext.training import Checkpoint, Clock, run_watched
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
@@ -38,7 +39,7 @@ from wildsage.algorithms.vector import aligned, padded
 from wildsage.contract.errors import ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from threading import Event
 
     from numpy.typing import NDArray
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from wildsage.algorithms.glove.hyperparameters import GloveHyperparameters
     from wildsage.algorithms.glove.model import GloveVectors
 
-END_OF_LINE, NO_WORD = -1, -2  # in a stream of words; see blazingtext.word_vectors.make_stream
+NO_WORD = END_OF_LINE - 1  # see make_stream
 SWEEPS = 16
 SHARE = 2048  # most non-zeros of a share; with two for each row that it touches, rows are still met in the cache
 GROUPS = 64  # most groups of rows of blocks, and so most threads
@@ -386,7 +387,9 @@ def _run(training: Training, checkpoint: Checkpoint, clock: Clock) -> None:
         )
 
 
-def _counted(context: TrainingContext[GloveHyperparameters], stream: NDArray[np.int32]) -> Any:
+def _counted(
+    context: TrainingContext[GloveHyperparameters], stream: NDArray[np.int32]
+) -> Callable[[int], None]:  # fmt: skip
     """A function that reports the words counted, told how many more there are."""
     begun, done, lock = time.perf_counter(), [0], Lock()
 
@@ -463,6 +466,6 @@ def _check_memory(context: TrainingContext[GloveHyperparameters], words: int) ->
     need = table_bytes(context.hyperparameters, words)
     if context.memory_bytes is not None and need > context.memory_bytes:
         raise ClientError(
-            f"the vectors of {words:,} words need {need / 2**30:.1f} GiB of memory and "
-            f"{context.memory_bytes / 2**30:.1f} GiB are available: {advice(context.hyperparameters)}"
+            f"the vectors of {words:,} words need {need / 1e9:.1f} GB of memory and "
+            f"{context.memory_bytes / 1e9:.1f} GB is available: {advice(context.hyperparameters)}"
         )

@@ -96,6 +96,6 @@ def check_room(needed: int) -> None:
     free = cuda.current_context().get_memory_info().free
     if needed > free:
         raise ClientError(
-            f"training needs {needed / 2**30:.1f} GiB of the GPU's memory and {free / 2**30:.1f} GiB are free: lower "
+            f"training needs {needed / 1e9:.1f} GB of the GPU's memory and {free / 1e9:.1f} GB is free: lower "
             "vector_dim, raise min_count, give less text, or train with device = cpu"
         )
