@@ -512,7 +512,7 @@ def make_stream(corpus: Corpus, kinds: NDArray[np.int32], words: int) -> NDArray
     stream, at = np.empty(words + lines, np.int32), 0
     while corpus.parts:
         part = corpus.parts.pop(0)
-        at = write_stream(part.tokens, np.append(kinds, END_OF_LINE - 1)[part.numbers].astype(np.int32), stream, at)
+        at = write_stream(part.tokens, kinds[part.numbers], stream, at)
     return stream[:at]
 
 

@@ -337,6 +337,7 @@ def _train(
         context.checkpoints / "glove.npz", json.dumps([given, marks]), report, training.table.nbytes
     )
     training.resume(checkpoint)
+    epochs_before = training.position.epoch
     _run(training, checkpoint, clock)
     with clock.phase("model"):
         rows = training.rows_out(vocabulary)
@@ -353,7 +354,7 @@ def _train(
         non_zeros=matrix.non_zeros,
         costs=[round(cost, 8) for cost in position.costs],
         seconds=clock.rounded(),
-        seconds_saved=round((asked - epochs) * spent / max(1, epochs), 3) if stopped_early else 0.0,
+        seconds_saved=round((asked - epochs) * spent / max(1, epochs - epochs_before), 3) if stopped_early else 0.0,
         non_zeros_per_second=round(training.non_zeros_done_here / max(1e-9, spent)),
         threads=training.threads,
     )
