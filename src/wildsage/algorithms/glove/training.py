@@ -31,7 +31,7 @@ from wildsage.algorithms.blazingtext.features import check
 from wildsage.algorithms.blazingtext.kernels.random import END_OF_LINE
 from wildsage.algorithms.blazingtext.ngrams import EOS
 from wildsage.algorithms.blazingtext.training import Checkpoint, Clock, run_watched
-from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
+from wildsage.algorithms.blazingtext.vocabulary import Vocabulary, check_words
 from wildsage.algorithms.blazingtext.word_vectors import make_stream
 from wildsage.algorithms.glove.cooccurrence import Counting, Matrix, count, working_folder
 from wildsage.algorithms.glove.kernels.training import train_visits
@@ -299,7 +299,7 @@ def _train(
         corpus = texts.encode(loaded, threads, stop, labelled=False, memory_bytes=context.memory_bytes)
         del loaded
         vocabulary, kinds = read_vocabulary(corpus, parameters, earlier)
-        _check_vocabulary(vocabulary, parameters)
+        check_words(vocabulary, parameters.min_count)
         _check_memory(context, len(vocabulary.words))
         words, seen = len(vocabulary.words), int(vocabulary.word_counts.sum())
         lines = sum(part.starts.size - 1 for part in corpus.parts)
@@ -422,16 +422,6 @@ def read_vocabulary(
     counts = np.zeros(len(vocabulary.words), np.int64)
     counts[kinds[kinds >= 0]] = corpus.counts.counts[kinds >= 0]
     return Vocabulary(vocabulary.words, counts, [], vocabulary.label_counts), kinds
-
-
-def _check_vocabulary(vocabulary: Vocabulary, parameters: GloveHyperparameters) -> None:
-    """Raise for text that no vectors can be learnt from."""
-    seen = int(np.count_nonzero(vocabulary.word_counts))
-    if seen < 2:
-        raise ClientError(
-            f"{seen or 'no'} word is seen {parameters.min_count} times or more (min_count) in channel train, and two "
-            "are needed at least: lower min_count, or give more text"
-        )
 
 
 def table_width(parameters: GloveHyperparameters) -> int:
