@@ -61,11 +61,11 @@ def draw(found: dict[str, dict[str, list[tuple[float, float]]]], out: Path, shar
         for mode, points in curves.items():
             frame.plot(*zip(*points, strict=True), marker="o", markersize=4, label=mode)
         frame.set_xlabel(SIZES[name][0])
-        frame.set_ylim(bottom=0)
         frame.grid(alpha=0.3)
-        if name in ("min_count", "share"):
+        if name == "min_count":
             frame.set_xscale("log")
     frames[0].set_ylabel("million words/s")
+    frames[0].set_ylim(bottom=0)  # of all, once all curves are there
     frames[0].legend()
     figure.suptitle(
         f"Word vectors on one thread; where not named: dim {DEFAULT_DIM}, window 5, 5 negatives, min_count 5, "

@@ -93,7 +93,8 @@ def assert_same_answers(theirs: Any, ours: TextClassifier, texts: list[str]) -> 
     """
     loss = ours.file.settings.loss
     added = 0 if loss == HIERARCHICAL else 1e-5
-    exact = 2e-5 if ours.file.quantised else 1e-5  # codes are added up in another order
+    # Codes are added up in another order, and so are rows: those of one column are learnt to be large.
+    exact = 2e-5 if ours.file.quantised else 5e-5 if ours.file.settings.dim == 1 else 1e-5
     step = float(np.diff(SIGMOID).max()) + exact if loss in (NEGATIVE, ONE_VS_ALL) else exact
     answers = ours.predict(texts, ALL * len(texts))
     differences = [0.0]

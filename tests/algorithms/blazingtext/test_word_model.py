@@ -270,7 +270,7 @@ def test_a_folder_without_vectors_says_what_it_holds(tmp_path: Path) -> None:
         WordVectors.load(tmp_path)
     (tmp_path / "vectors.txt").write_text("no vectors\n")
     assert not WordVectors.recognises(tmp_path)
-    with pytest.raises(DataError, match=r"but vectors\.txt"):
+    with pytest.raises(DataError, match=r"vectors\.txt, line 1: not word vectors"):
         WordVectors.load(tmp_path)
     with pytest.raises(DataError, match="not word vectors"):
         WordVectors.read(tmp_path / "vectors.txt")
