@@ -33,10 +33,10 @@ import numpy as np
 from bench.machine import describe
 from wildsage.algorithms.blazingtext import corpus as texts
 from wildsage.algorithms.blazingtext import text_files
-from wildsage.algorithms.blazingtext.algorithm import Silence
 from wildsage.algorithms.blazingtext.similarity import read_pairs, score
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
 from wildsage.algorithms.blazingtext.word_vectors import make_stream
+from wildsage.algorithms.context import Silence
 from wildsage.algorithms.glove import cooccurrence, training
 from wildsage.algorithms.glove.cooccurrence import Counting, Matrix
 from wildsage.algorithms.glove.hyperparameters import GloveHyperparameters

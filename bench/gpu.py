@@ -28,7 +28,8 @@ from typing import Any
 
 from bench import supervised_speed, word_vectors
 from bench.machine import describe
-from bench.supervised_quality import BUCKETS, DEFAULTS, Silence
+from bench.supervised_quality import BUCKETS, DEFAULTS
+from wildsage.algorithms.context import Silence
 
 DATA = word_vectors.DATA
 LINES = ("sst2", "emoji", "documents")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import describe
-from bench.supervised_quality import BUCKETS, DEFAULTS, SETS, Silence
+from bench.supervised_quality import BUCKETS, DEFAULTS, SETS
 
 CHOSEN = ("sst2", "tweeteval-emoji", "womens-clothing-reviews")
 ASKED = 500  # texts that are timed
@@ -27,7 +27,7 @@ ASKED = 500  # texts that are timed
 
 def train(folder: Path, seed: int, settings: dict[str, str]) -> Any:
     from wildsage.algorithms.blazingtext import BlazingText
-    from wildsage.algorithms.context import TrainingContext
+    from wildsage.algorithms.context import Silence, TrainingContext
     from wildsage.contract.channels import Channel
 
     values = {"mode": "supervised", "seed": str(seed), "buckets": str(BUCKETS), **settings}

@@ -40,7 +40,7 @@ from wildsage.algorithms.blazingtext import BlazingText
 from wildsage.algorithms.blazingtext import corpus as texts
 from wildsage.algorithms.blazingtext.kernels.random import Batch, draw_batch
 from wildsage.algorithms.blazingtext.word_vectors import Subwords, Training, make_stream, read_vocabulary
-from wildsage.algorithms.context import TrainingContext
+from wildsage.algorithms.context import Silence, TrainingContext
 from wildsage.contract.channels import Channel
 from wildsage.kernels.kernel import kernel
 from wildsage.kernels.vector import aligned, fma, load, padded, store, totals
@@ -94,15 +94,6 @@ def peaks() -> tuple[float, float]:
         rewrite(array, 2)
         bandwidth.append(2 * 2 * array.nbytes / (time.process_time() - begun) / 1e9)
     return max(flops), max(bandwidth)
-
-
-class Silence:
-    """A reporter that drops all."""
-
-    def metric(self, name: str, value: float, *, epoch: int | None = None) -> None: ...
-    def progress(self, done: float, total: float, *, unit: str, **figures: float) -> None: ...
-    def say(self, text: str) -> None: ...
-    def summary(self, **facts: Any) -> None: ...
 
 
 @dataclass

@@ -20,7 +20,6 @@ import tempfile
 import time
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 from bench.machine import describe
 
@@ -76,19 +75,10 @@ SETS = {
 }
 
 
-class Silence:
-    """A reporter that nobody listens to."""
-
-    def metric(self, name: str, value: float, *, epoch: int | None = None) -> None: ...
-    def progress(self, done: float, total: float, *, unit: str, **figures: float) -> None: ...
-    def say(self, text: str) -> None: ...
-    def summary(self, **facts: Any) -> None: ...
-
-
 def ours(folder: Path, test: list[str], threads: int, seed: int, settings: dict[str, str]) -> tuple[float, float]:
     """(seconds, accuracy)"""
     from wildsage.algorithms.blazingtext import BlazingText
-    from wildsage.algorithms.context import TrainingContext
+    from wildsage.algorithms.context import Silence, TrainingContext
     from wildsage.contract.channels import Channel
 
     checkpoints = folder / "checkpoints"

@@ -26,7 +26,7 @@ from threading import Event
 from typing import Any
 
 from bench.machine import describe
-from bench.supervised_quality import BUCKETS, DEFAULTS, SETS, Silence, load
+from bench.supervised_quality import BUCKETS, DEFAULTS, SETS, load
 
 NAMES = {"emoji": "tweeteval-emoji"}
 DOCUMENTS, HELD_OUT, WORDS_OF_DOCUMENT, CLASSES = 25_000, 2_000, 240, 4
@@ -82,7 +82,7 @@ class Watch:
 
 def ours(folder: Path, train: str, threads: int, seed: int, settings: dict[str, str]) -> tuple[Any, ...]:
     from wildsage.algorithms.blazingtext import BlazingText
-    from wildsage.algorithms.context import TrainingContext
+    from wildsage.algorithms.context import Silence, TrainingContext
     from wildsage.contract.channels import Channel
 
     with tempfile.TemporaryDirectory(dir=folder) as temporary:

@@ -41,13 +41,10 @@ def ours(text: Path, settings: dict[str, Any], times: dict[str, float]) -> Train
     from threading import Event
 
     from wildsage.algorithms.blazingtext import BlazingText
-    from wildsage.algorithms.context import TrainingContext
+    from wildsage.algorithms.context import Silence, TrainingContext
     from wildsage.contract.channels import Channel
 
-    class Quiet:
-        def metric(self, name: str, value: float, *, epoch: int | None = None) -> None: ...
-        def progress(self, done: float, total: float, *, unit: str, **figures: float) -> None: ...
-        def say(self, text: str) -> None: ...
+    class Quiet(Silence):
         def summary(self, **facts: Any) -> None:
             times.update({f"phase {name}": seconds for name, seconds in facts["seconds"].items()})
 

@@ -20,6 +20,7 @@ from tests.waiting import until
 from wildsage.contract import machine
 from wildsage.contract.builtins import table
 from wildsage.contract.channels import Channel, InputMode
+from wildsage.contract.files import beside_name
 from wildsage.contract.hyperparameters import Hyperparameters
 from wildsage.contract.layout import Layout
 from wildsage.contract.metrics import read_metrics
@@ -80,6 +81,18 @@ def test_a_job_leaves_model_metrics_summary_and_success(packages: Path, base: Pa
     assert "#quality_metric: host=algo-1, epoch=2, train words <score>=4" in output
     assert re.search(r"Completed after .* s, peak memory .* MB; the model is saved: 1 file, \d+ bytes", lines[-1])
     assert sorted(path.name for path in base.iterdir()) == ["checkpoints", "input", "model", "output"]
+
+
+def test_metrics_of_a_run_that_left_half_a_checkpoint_are_not_told_twice(packages: Path, base: Path) -> None:
+    lay_out(base, rounds="2", weight="0.5")
+    for folder in ("checkpoints", "output"):
+        (base / folder).mkdir(exist_ok=True)
+    beside_name(base / "checkpoints" / "state.json").write_text("half")
+    told = {"name": "train:words", "value": 2.0, "epoch": 1, "timestamp": 1.0}
+    (base / "output" / "metrics.jsonl").write_text(json.dumps(told) + "\n")
+    code, output = finish(start(packages, base))
+    assert code == 0, output
+    assert [record.epoch for record in read_metrics(base / "output" / "metrics.jsonl")] == [1, 2]
 
 
 def test_all_that_is_wrong_is_told_at_once_in_one_line(packages: Path, base: Path) -> None:

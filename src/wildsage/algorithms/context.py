@@ -33,6 +33,22 @@ class Reporter(Protocol):
         """Facts of the training that outlive it, such as best_epoch=4; values that JSON can hold; later calls add."""
 
 
+class Silence(Reporter):
+    """A reporter that nobody listens to."""
+
+    def metric(self, name: str, value: float, *, epoch: int | None = None) -> None:
+        pass
+
+    def progress(self, done: float, total: float, *, unit: str, **figures: float) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+    def summary(self, **facts: Any) -> None:
+        pass
+
+
 @dataclass(frozen=True)
 class TrainingContext(Generic[H]):
     """A training job as its algorithm sees it."""

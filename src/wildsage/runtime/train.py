@@ -89,6 +89,7 @@ def train(name: str, layout: Layout, stop: Event) -> None:
     """Check everything, then train and save. Raises ClientError that names all that is wrong with the job."""
     from wildsage.algorithms.registry import get
     from wildsage.contract.builtins import names, resolve, table
+    from wildsage.contract.files import is_beside_name
     from wildsage.contract.resources import read_resources
     from wildsage.runtime.report import JobReporter, duration
 
@@ -99,7 +100,8 @@ def train(name: str, layout: Layout, stop: Event) -> None:
     canonical = resolve(name)
     facts = table(canonical) if canonical in names() else None
     hyperparameters, channels = check(algorithm, layout, facts)
-    fresh = not any(layout.checkpoints.iterdir())
+    # What a writer that was killed left there is no checkpoint.
+    fresh = all(is_beside_name(path.name) for path in layout.checkpoints.iterdir())
     if stop.is_set() and fresh:
         log.info("Stopped before training began: there is no model")
         return

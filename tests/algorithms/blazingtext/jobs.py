@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
+
+from wildsage.algorithms.blazingtext.corpus import Corpus
 from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
 from wildsage.algorithms.context import TrainingContext
 from wildsage.contract.channels import Channel
@@ -42,17 +46,11 @@ class Listener:
         return [value for name, value, _ in self.metrics if name == "validation:accuracy"]
 
 
-def job(
-    folder: Path,
-    channels: Mapping[str, bytes | str | Mapping[str, bytes]],
-    listener: Listener | None = None,
-    *,
-    threads: int = 1,
-    content_type: str | None = None,
-    **hyperparameters: Any,
-) -> TrainingContext[BlazingTextHyperparameters]:
-    """Lay out a job; a channel is the content of its one file, or names and contents."""
-    listener = listener or Listener()
+Channels = Mapping[str, bytes | str | Mapping[str, bytes]]
+
+
+def lay_out(folder: Path, channels: Channels, content_type: str | None = None) -> dict[str, Channel]:
+    """Write channels below a folder; a channel is the content of its one file, or names and contents."""
     made = {}
     for name, files in channels.items():
         path = folder / name
@@ -60,10 +58,24 @@ def job(
         for file, content in ({"text.txt": files} if isinstance(files, bytes | str) else files).items():
             (path / file).write_bytes(content.encode() if isinstance(content, str) else content)
         made[name] = Channel(name, path, content_type)
+    return made
+
+
+def job(
+    folder: Path,
+    channels: Channels,
+    listener: Listener | None = None,
+    *,
+    threads: int = 1,
+    content_type: str | None = None,
+    **hyperparameters: Any,
+) -> TrainingContext[BlazingTextHyperparameters]:
+    """Lay out a job."""
+    listener = listener or Listener()
     values = {"mode": "supervised", "min_count": 1, "buckets": 1000, "vector_dim": 8, "learning_rate": 0.5}
     return TrainingContext(
         BlazingTextHyperparameters.parse({**values, **hyperparameters}),
-        made,
+        lay_out(folder, channels, content_type),
         folder / "output",
         folder / "checkpoints",
         listener,
@@ -85,3 +97,13 @@ def reviews(lines: int, seed: int = 1) -> bytes:
         labels = f"__label__{label}" + (" __label__a" if rng.random() < 0.1 else "")
         made.append(f"{labels} {' '.join(text)} only{k}\n")
     return "".join(made).encode()
+
+
+def words_of_lines(made: Corpus) -> list[list[bytes]]:
+    """The lines of a text that was read, as words."""
+    names = made.counts.names(np.arange(len(made.counts)))
+    found = []
+    for part in made.parts:
+        numbers = part.numbers[part.tokens].tolist()
+        found += [[names[n] for n in numbers[begin:end]] for begin, end in pairwise(part.starts.tolist())]
+    return found

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+Group = list[tuple[int, int]]  # output rows and their labels
+
 
 def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1 / (1 + np.exp(-np.clip(x, -9.94, 9.94)))
@@ -17,7 +19,7 @@ class Step:
     """One word of a batch: its contexts in sets, and for each set the output rows, in groups, with their labels."""
 
     contexts: list[list[int]]
-    targets: list[list[list[tuple[int, int]]]]
+    targets: list[list[Group]]
 
 
 def skipgram(inputs: NDArray[np.float64], outputs: NDArray[np.float64], steps: list[Step], rate: float) -> float:
@@ -43,6 +45,23 @@ def skipgram(inputs: NDArray[np.float64], outputs: NDArray[np.float64], steps: l
     return loss
 
 
+def train_mean(
+    hidden: NDArray[np.float64], outputs: NDArray[np.float64], groups: list[Group], rate: float
+) -> tuple[NDArray[np.float64], float]:
+    """Train output rows on the mean of a window; returns its gradient, times the rate, and the loss."""
+    gradient, loss = np.zeros_like(hidden), 0.0
+    for group in groups:
+        rows = [row for row, _ in group]
+        labels = np.array([label for _, label in group])
+        found = sigmoid(outputs[rows] @ hidden)
+        loss -= np.log(np.where(labels == 1, found, 1 - found)).sum()
+        errors = rate * (labels - found)
+        for k, row in enumerate(rows):
+            gradient += errors[k] * outputs[row]
+            outputs[row] += errors[k] * hidden
+    return gradient, loss
+
+
 def cbow(
     inputs: NDArray[np.float64],
     outputs: NDArray[np.float64],
@@ -57,16 +76,8 @@ def cbow(
         for contexts, groups in zip(step.contexts, step.targets, strict=True):
             weights = sizes[contexts] / sizes[contexts].sum()
             hidden = weights @ inputs[contexts]
-            gradient = np.zeros_like(hidden)
-            for group in groups:
-                rows = [row for row, _ in group]
-                labels = np.array([label for _, label in group])
-                found = sigmoid(outputs[rows] @ hidden)
-                loss -= np.log(np.where(labels == 1, found, 1 - found)).sum()
-                errors = rate * (labels - found)
-                for k, row in enumerate(rows):
-                    gradient += errors[k] * outputs[row]
-                    outputs[row] += errors[k] * hidden
+            gradient, more = train_mean(hidden, outputs, groups, rate)
+            loss += more
             for context in contexts:
                 inputs[context] += gradient * (1.0 if whole_gradient else 1 / len(contexts))
     return loss
@@ -88,16 +99,8 @@ def cbow_by_position(
         for contexts, groups in zip(step.contexts, step.targets, strict=True):
             parts = sizes[contexts] / sizes[contexts].sum()
             hidden = parts @ (inputs[contexts] * weights[of_contexts])
-            gradient = np.zeros_like(hidden)
-            for group in groups:
-                rows = [row for row, _ in group]
-                labels = np.array([label for _, label in group])
-                found = sigmoid(outputs[rows] @ hidden)
-                loss -= np.log(np.where(labels == 1, found, 1 - found)).sum()
-                errors = rate * (labels - found)
-                for k, row in enumerate(rows):
-                    gradient += errors[k] * outputs[row]
-                    outputs[row] += errors[k] * hidden
+            gradient, more = train_mean(hidden, outputs, groups, rate)
+            loss += more
             if not whole_gradient:
                 gradient /= len(contexts)
             for context, place in zip(contexts, of_contexts, strict=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-from itertools import pairwise
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.algorithms.blazingtext.jobs import words_of_lines
 from tests.algorithms.blazingtext.naive import tokens_of, unquoted
 from wildsage.algorithms.blazingtext import corpus, text_files
 from wildsage.contract.channels import Channel, InputMode
@@ -28,15 +28,6 @@ TEXT = st.one_of(
 )
 
 
-def lines_of(made: corpus.Corpus) -> list[list[bytes]]:
-    names = made.counts.names(np.arange(len(made.counts)))
-    found = []
-    for part in made.parts:
-        numbers = part.numbers[part.tokens].tolist()
-        found += [[names[n] for n in numbers[begin:end]] for begin, end in pairwise(part.starts.tolist())]
-    return found
-
-
 def encoded(*contents: bytes, threads: int = 1) -> corpus.Corpus:
     return corpus.encode([corpus.Text.of(Path(f"{k}.txt"), text) for k, text in enumerate(contents)], threads, Event())
 
@@ -45,7 +36,7 @@ def encoded(*contents: bytes, threads: int = 1) -> corpus.Corpus:
 def test_tokens_are_fasttexts(data: bytes) -> None:
     plain = b"\n".join(unquoted(line) for line in data.split(b"\n"))
     made = encoded(data)
-    assert lines_of(made) == tokens_of(plain)
+    assert words_of_lines(made) == tokens_of(plain)
     counted = dict(zip(made.counts.names(np.arange(len(made.counts))), made.counts.counts.tolist(), strict=True))
     words = [word for line in tokens_of(plain) for word in line]
     assert counted == {word: words.count(word) for word in words}
@@ -58,17 +49,17 @@ def test_parts_make_no_difference(size: int, threads: int, monkeypatch: pytest.M
     monkeypatch.setattr(corpus, "SMALL_PART", 1000)
     rng = np.random.default_rng(size)
     data = rng.choice(np.frombuffer(b"abcdefgh    \n", np.uint8), size).tobytes()
-    assert lines_of(encoded(data, threads=threads)) == tokens_of(data)
+    assert words_of_lines(encoded(data, threads=threads)) == tokens_of(data)
 
 
 def test_arrays_grow_with_what_they_hold() -> None:
     for data in (b"\n" * 50_000, b"a " * 50_000, b" ".join(b"%d" % k for k in range(50_000)), b"x" * 100_000):
-        assert lines_of(encoded(data)) == tokens_of(data)
+        assert words_of_lines(encoded(data)) == tokens_of(data)
 
 
 def test_files_follow_each_other_and_keep_their_lines() -> None:
     made = encoded(b"a b\nc", b"d\n", b"a\n\n")
-    assert lines_of(made) == [[b"a", b"b", b"</s>"], [b"c"], [b"d", b"</s>"], [b"a", b"</s>"], [b"</s>"]]
+    assert words_of_lines(made) == [[b"a", b"b", b"</s>"], [b"c"], [b"d", b"</s>"], [b"a", b"</s>"], [b"</s>"]]
     assert [part.file.name for part in made.parts] == ["0.txt", "1.txt", "2.txt"]
     assert made.tokens == 9
 
@@ -88,7 +79,7 @@ def test_files_follow_each_other_and_keep_their_lines() -> None:
     ],
 )
 def test_quotes_around_a_text_go(line: str, expected: list[bytes]) -> None:
-    assert lines_of(encoded(line.encode())) == [expected]
+    assert words_of_lines(encoded(line.encode())) == [expected]
 
 
 def test_a_stop_is_obeyed() -> None:
@@ -116,7 +107,7 @@ def test_text_is_unquoted_in_memory_only(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(text_files, "HEAD", 64)
     data = b'__label__1 "mapped text"\n' * 8
     made = corpus.encode(text_files.read(channel(tmp_path, {"a": data})), 1, Event())
-    assert lines_of(made) == [[b"__label__1", b"mapped", b"text", b"</s>"]] * 8
+    assert words_of_lines(made) == [[b"__label__1", b"mapped", b"text", b"</s>"]] * 8
     assert made.unquoted == 8
     assert (tmp_path / "a").read_bytes() == data
 
@@ -125,7 +116,7 @@ def test_text_is_unquoted_in_memory_only(tmp_path: Path, monkeypatch: pytest.Mon
 def test_augmented_manifests_become_lines(tmp_path: Path, content_type: str | None) -> None:
     rows = b'{"source": "a \\u00e9\\nb", "label": 1}\n\n{"label": [3, -1], "source": "c", "label-metadata": {"x": 1}}\n'
     made = corpus.encode(text_files.read(channel(tmp_path, {"m": rows}, content_type=content_type)), 1, Event())
-    assert lines_of(made) == [
+    assert words_of_lines(made) == [
         [b"__label__1", b"a", "é".encode(), b"b", b"</s>"],
         [b"</s>"],
         [b"__label__3", b"__label__-1", b"c", b"</s>"],
@@ -176,7 +167,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_label(
     monkeypatch.setattr(text_files, "HEAD", head)
     (tmp_path / "a.txt").write_text("__label__a nice\n__label__b bad\n" * 10, "utf-8-sig")
     made = corpus.encode(text_files.read(Channel("train", tmp_path)), 1, Event())
-    assert lines_of(made)[0] == [b"__label__a", b"nice", b"</s>"]
+    assert words_of_lines(made)[0] == [b"__label__a", b"nice", b"</s>"]
     assert (tmp_path / "a.txt").read_bytes().startswith(b"\xef\xbb\xbf")
 
 

@@ -144,6 +144,13 @@ def test_one_seed_one_model_and_none_without(tmp_path: Path) -> None:
     assert b"san_diego" not in train(tmp_path / "c", text).vocabulary.words
 
 
+def test_words_that_phrases_used_up_are_none(tmp_path: Path) -> None:
+    rows = train(tmp_path, text_with_phrases(200), phrases=1, phrase_threshold=10, min_count=0)
+    assert b"san_diego" in rows.vocabulary.words
+    assert b"diego" not in rows.vocabulary.words
+    assert rows.vocabulary.word_counts.min() > 0
+
+
 def test_training_goes_on_from_a_model_of_phrases(tmp_path: Path) -> None:
     given = {**SMALL, "phrases": 1, "phrase_threshold": 10}
     before = BlazingText().train(job(tmp_path / "first", {"train": text_with_phrases(400)}, **given))

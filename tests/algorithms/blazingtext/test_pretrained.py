@@ -123,6 +123,18 @@ def test_what_is_wrong_with_a_file_is_told(
         supervised.train(job(tmp_path, {"train": reviews(30), "pretrained_vectors": files}, **settings))
 
 
+def test_folds_are_done_again_with_other_vectors(tmp_path: Path) -> None:
+    listeners = []
+    for rows in (ROWS, ROWS, ROWS + 1):
+        vectors = Vectors([word.encode() for word in WORDS], rows)
+        WordVectors.from_vectors(vectors).export(tmp_path / "v.vec")
+        channels = {"train": reviews(200), "pretrained_vectors": {"v.vec": (tmp_path / "v.vec").read_bytes()}}
+        listeners.append(Listener())
+        supervised.train(job(tmp_path / "job", channels, listeners[-1], k_fold=2, epochs=1))
+    told = ["2 of 2 folds are done already" in listener.lines for listener in listeners]
+    assert told == [False, True, False]
+
+
 def test_a_classifier_is_no_start(tmp_path: Path) -> None:
     model = BlazingText().train(job(tmp_path / "a", {"train": reviews(30)}))
     (tmp_path / "b" / "pretrained_vectors").mkdir(parents=True)

@@ -16,6 +16,7 @@ from tests.algorithms.blazingtext.jobs import Listener, job, reviews
 from tests.algorithms.blazingtext.naive import Naive
 from wildsage.algorithms.blazingtext import BlazingText, epochs, fasttext_file, memory, supervised, training
 from wildsage.algorithms.blazingtext.kernels.random import draw_word
+from wildsage.algorithms.blazingtext.kernels.supervised import Lines
 from wildsage.algorithms.blazingtext.losses import make_loss
 from wildsage.algorithms.blazingtext.model import TextClassifier
 from wildsage.algorithms.blazingtext.quantize import quantize
@@ -217,6 +218,58 @@ def test_a_damaged_checkpoint_starts_anew(
     assert any("cannot be read" in line and "starting anew" in line for line in listener.lines)
 
 
+def test_a_checkpoint_with_damage_behind_its_rows_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)
+    channels = {"train": reviews(150), "validation": reviews(40, seed=2)}
+    settings: dict[str, Any] = {"epochs": 3, "early_stopping": True}
+    expected = supervised.train(job(tmp_path, channels, **settings))
+    checkpoint = tmp_path / "checkpoints" / "supervised.npz"
+    content = bytearray(checkpoint.read_bytes())
+    content[content.index(b"best_table.npy") + 200] ^= 255
+    checkpoint.write_bytes(content)
+    listener = Listener()
+    assert same(supervised.train(job(tmp_path, channels, listener, **settings)), expected)
+    assert any("cannot be read" in line for line in listener.lines)
+
+
+@pytest.mark.skipif(not HALVES, reason="needs a processor with vectors of halves")
+@pytest.mark.parametrize("before", ["float16", "float32"])
+def test_a_checkpoint_goes_on_where_rows_are_stored_otherwise(
+    before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine without halves, if the job began on one that has them."""
+    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)
+    channels = {"train": one_label(200), "validation": reviews(40, seed=2)}
+    settings: dict[str, Any] = {"epochs": 4, "early_stopping": True, "word_ngrams": 2}
+    limits = {"float16": 0, "float32": 1 << 30}
+    expected = supervised.train(job(tmp_path / "whole", channels, **settings))
+    monkeypatch.setattr(memory, "LARGE_TABLE", limits.pop(before))
+    supervised.train(job(tmp_path / "parts", channels, **settings))
+    (after, limit), listener = limits.popitem(), Listener()
+    monkeypatch.setattr(memory, "LARGE_TABLE", limit)
+    resumed = supervised.train(job(tmp_path / "parts", channels, listener, **settings))
+    assert any("resuming" in line for line in listener.lines)
+    assert listener.facts["storage"] == after
+    np.testing.assert_allclose(resumed.output, expected.output, rtol=0.05, atol=0.1)
+
+
+def test_a_part_without_lines_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's lines are cut by their tokens: after a very long line there may be none left."""
+    whole = supervised.compact
+
+    def with_an_empty_one(*given: Any) -> list[Lines]:
+        (part,) = whole(*given)
+        none = part._replace(
+            starts=part.starts[-1:], inverses=part.inverses[:0], label_starts=part.label_starts[-1:],
+            tokens=part.tokens[:1],
+        )  # fmt: skip
+        return [part, none]
+
+    monkeypatch.setattr(supervised, "compact", with_an_empty_one)
+    supervised.train(job(tmp_path, {"train": reviews(60)}, listener := Listener()))
+    assert any(name == "train:accuracy" for name, _, _ in listener.metrics)
+
+
 def test_another_number_of_threads_may_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)
     channels = {"train": reviews(1000), "validation": reviews(100, seed=2)}
@@ -259,6 +312,25 @@ def test_early_stopping_keeps_the_best_epoch(
     assert listener.facts["stopped_early"] is (run < 10)
     assert (listener.facts["seconds_saved"] > 0) is (run < 10)
     assert np.array_equal(rows.output, kept[best - 1])
+
+
+def test_a_stop_within_an_epoch_keeps_the_best_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = scripted(monkeypatch, [0.5, 0.6])
+    monkeypatch.setattr(epochs, "CHUNK", 1)  # a call for each line
+    listener, calls, train_lines = Listener(), [0], epochs.train_lines
+
+    def counted(*given: Any) -> None:
+        train_lines(*given)
+        calls[0] += 1
+        if calls[0] == 150:  # of 60 lines an epoch
+            listener.stop.set()
+
+    monkeypatch.setattr(epochs, "train_lines", counted)
+    channels = {"train": reviews(60), "validation": reviews(20)}
+    rows = supervised.train(job(tmp_path, channels, listener, epochs=5, early_stopping=True))
+    assert (listener.facts["epochs_run"], listener.facts["best_epoch"]) == (2, 2)
+    assert np.array_equal(rows.output, kept[1])
+    assert any(line.startswith("keeping epoch 2") for line in listener.lines)
 
 
 def test_without_early_stopping_the_last_epoch_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

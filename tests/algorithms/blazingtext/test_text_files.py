@@ -6,7 +6,6 @@ import contextlib
 import gzip
 import os
 import threading
-from itertools import pairwise
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.algorithms.blazingtext.jobs import words_of_lines
 from tests.algorithms.blazingtext.naive import tokens_of
 from wildsage.algorithms.blazingtext import corpus, text_files
 from wildsage.algorithms.blazingtext.text_files import Text
@@ -34,15 +34,6 @@ def channel(folder: Path, files: dict[str, bytes], **settings: Any) -> Channel:
 
 def encoded(texts: list[Text], threads: int = 2, **options: Any) -> corpus.Corpus:
     return corpus.encode(texts, threads, Event(), **options)
-
-
-def lines_of(made: corpus.Corpus) -> list[list[bytes]]:
-    names = made.counts.names(np.arange(len(made.counts)))
-    found = []
-    for part in made.parts:
-        numbers = part.numbers[part.tokens].tolist()
-        found += [[names[n] for n in numbers[begin:end]] for begin, end in pairwise(part.starts.tolist())]
-    return found
 
 
 @pytest.fixture
@@ -66,11 +57,11 @@ def test_pieces_make_no_difference(
     data = b"x\n" + b"".join(pieces)
     made = channel(tmp_path, {"a": gzip.compress(data) if packed else data})
     read = encoded(text_files.read(made, labelled=labelled), threads, labelled=labelled)
-    if labelled:
-        assert lines_of(read) == tokens_of(data)
-    else:  # a long line may be in several parts
-        assert [word for line in lines_of(read) for word in line] == [word for line in tokens_of(data) for word in line]
     words = [word for line in tokens_of(data) for word in line]
+    if labelled:
+        assert words_of_lines(read) == tokens_of(data)
+    else:  # a long line may be in several parts
+        assert [word for line in words_of_lines(read) for word in line] == words
     assert read.counts.names(np.arange(len(read.counts))) == list(dict.fromkeys(words))
     assert read.size == len(data)
 
@@ -80,7 +71,7 @@ def test_manifests_are_read_in_pieces_and_name_their_line(tmp_path: Path) -> Non
     rows = [b'{"source": "word%d", "label": [%d, 2]}' % (k, k) for k in range(50)]
     made = encoded(text_files.read(channel(tmp_path, {"m": b"\n".join(rows)}, content_type="application/jsonlines")))
     assert len(made.parts) > 5
-    assert lines_of(made) == [[b"__label__%d" % k, b"__label__2", b"word%d" % k, b"</s>"] for k in range(50)]
+    assert words_of_lines(made) == [[b"__label__%d" % k, b"__label__2", b"word%d" % k, b"</s>"] for k in range(50)]
     rows[40] = b'{"source": 1}'
     with pytest.raises(DataError, match="m, line 41: "):
         encoded(text_files.read(channel(tmp_path, {"m": b"\n".join(rows)}, content_type="application/jsonlines")))
@@ -98,6 +89,19 @@ def test_a_pipe_is_read_once(tmp_path: Path, packed: bool, monkeypatch: pytest.M
     writer.join()
     assert made.tokens == 6 * 5000
     assert made.size == len(data)
+
+
+@pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), ("text".encode("utf-16"), "UTF-16")])
+def test_a_pipe_of_no_use_is_closed(tmp_path: Path, data: bytes, reason: str) -> None:
+    pipe = tmp_path / "train_0"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,))
+    writer.start()
+    with pytest.raises(ClientError, match=reason):
+        text_files.read(Channel("train", tmp_path / "train", input_mode=InputMode.PIPE))
+    writer.join()
+    open_files = Path("/proc/self/fd")  # where there is one
+    assert not open_files.is_dir() or str(pipe) not in map(os.path.realpath, open_files.iterdir())
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -132,7 +136,7 @@ def test_halves_of_a_character_do_not_make_one(tmp_path: Path) -> None:
 def test_characters_of_every_length_are_words(tmp_path: Path) -> None:
     words = ["é", "größer", "日本", "🙂x", "a"]
     made = encoded(text_files.read(channel(tmp_path, {"a": (" ".join(words) + "\n").encode()})))
-    assert lines_of(made) == [[*(word.encode() for word in words), b"</s>"]]
+    assert words_of_lines(made) == [[*(word.encode() for word in words), b"</s>"]]
 
 
 def test_a_file_that_is_cut_short_meanwhile_is_an_error(tmp_path: Path) -> None:
@@ -186,7 +190,7 @@ def test_a_long_line_is_read_whole_where_lines_have_labels(tmp_path: Path, monke
     monkeypatch.setattr(corpus, "SMALL_PART", 1 << 12)
     data = b"__label__a" + b" word" * 100_000 + b"\n__label__b end\n"
     made = channel(tmp_path, {"a": data})
-    assert [len(line) for line in lines_of(encoded(text_files.read(made)))] == [100_002, 3]
+    assert [len(line) for line in words_of_lines(encoded(text_files.read(made)))] == [100_002, 3]
     plain = encoded(text_files.read(made, labelled=False), labelled=False)
     assert plain.tokens == 100_005
     assert len(plain.parts) > 50, "in parts, so that it takes no more memory than other text"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tests.algorithms.blazingtext.jobs import Listener
 from wildsage.algorithms.blazingtext.training import Checkpoint
+from wildsage.contract.files import beside_name
 
 
 def write(folder: Path) -> Checkpoint:
@@ -49,3 +50,12 @@ def test_a_whole_checkpoint_is_read(tmp_path: Path) -> None:
     found: list[int] = []
     assert write(tmp_path).resume(lambda facts, stored: found.append(facts["epoch"] + stored["table"].size))
     assert found == [63]
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    checkpoint = write(tmp_path)
+    beside_name(checkpoint.path).write_bytes(b"half of one")
+    other = beside_name(tmp_path / "other.npz")
+    other.write_bytes(b"of another")
+    assert checkpoint.resume(lambda facts, stored: None)
+    assert sorted(tmp_path.iterdir()) == [other, checkpoint.path]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.algorithms.blazingtext.jobs import Listener
+from tests.algorithms.blazingtext.jobs import Channels, Listener, lay_out
 from wildsage.algorithms.context import TrainingContext
 from wildsage.algorithms.glove.hyperparameters import GloveHyperparameters
-from wildsage.contract.channels import Channel
 
 SMALL = {"min_count": 1, "vector_dim": 8, "window_size": 4, "epochs": 4, "x_max": 10}
 TOPICS = [[f"{name}{k}" for k in range(12)] for name in ("sea", "law", "food", "star")]
@@ -18,24 +16,18 @@ TOPICS = [[f"{name}{k}" for k in range(12)] for name in ("sea", "law", "food", "
 
 def job(
     folder: Path,
-    channels: Mapping[str, bytes | str],
+    channels: Channels,
     listener: Listener | None = None,
     *,
     threads: int = 1,
     memory_bytes: int | None = None,
     **hyperparameters: Any,
 ) -> TrainingContext[GloveHyperparameters]:
-    """Lay out a job; a channel is the content of its one file."""
+    """Lay out a job."""
     listener = listener or Listener()
-    made = {}
-    for name, content in channels.items():
-        path = folder / name
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "text.txt").write_bytes(content.encode() if isinstance(content, str) else content)
-        made[name] = Channel(name, path)
     return TrainingContext(
         GloveHyperparameters.parse({**SMALL, **hyperparameters}),
-        made,
+        lay_out(folder, channels),
         folder / "output",
         folder / "checkpoints",
         listener,

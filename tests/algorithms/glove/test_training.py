@@ -198,6 +198,24 @@ def test_a_killed_job_goes_on_from_its_last_checkpoint(tmp_path: Path, monkeypat
     assert any("in epoch 3" in line for line in listener.lines)
 
 
+def test_what_a_resumed_job_saved_is_by_its_own_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "CHECKPOINT_SHARE", 1e9)
+    values = {"early_stopping": True, "early_stopping_tolerance": 0.9, "patience": 2, "min_epochs": 6, "epochs": 500}
+
+    class Stopping(Listener):
+        def say(self, text: str) -> None:
+            if text.startswith("epoch 5"):
+                self.stop.set()
+
+    train(tmp_path, sentences(60), Stopping(), **values)
+    listener = Listener()
+    train(tmp_path, sentences(60), listener, **values)
+    facts = listener.facts
+    assert facts["epochs_run"] == 6
+    # Seconds are told in whole milliseconds.
+    assert facts["seconds_saved"] == pytest.approx(494 * facts["seconds"]["train"], abs=494 * 0.0006)
+
+
 def test_a_checkpoint_of_another_job_is_not_used(tmp_path: Path) -> None:
     stopped = Listener(stop_at=5)
     train(tmp_path, sentences(60), stopped, epochs=50)
@@ -238,8 +256,8 @@ def test_a_job_that_is_stopped_at_once_says_so(tmp_path: Path) -> None:
 
 
 def test_rows_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ClientError, match=r"the vectors of 53 words need .* GiB are available: lower vector_dim"):
-        training.train(job(tmp_path, {"train": sentences(60)}, memory_bytes=2_000_000, vector_dim=4000))
+    with pytest.raises(ClientError, match=r"the vectors of 53 words need .* GB is available: lower vector_dim"):
+        training.train(job(tmp_path, {"train": sentences(60)}, memory_bytes=100_000, vector_dim=1000))
 
 
 def test_lines_ends_are_no_words(tmp_path: Path) -> None:

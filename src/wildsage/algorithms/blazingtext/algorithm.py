@@ -175,7 +175,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         from wildsage.algorithms.blazingtext.kernels.text import copy_table
         from wildsage.algorithms.blazingtext.kernels.word_vectors import merge_copies
         from wildsage.algorithms.blazingtext.warm import use_models
-        from wildsage.algorithms.context import TrainingContext
+        from wildsage.algorithms.context import Silence, TrainingContext
         from wildsage.contract.channels import Channel
         from wildsage.kernels.vector import HALVES
 
@@ -206,22 +206,6 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
             table, given = np.zeros(16, dtype), np.zeros(16, np.float32)
             place_rows(table, 16, np.zeros(1, np.int32), 4, 0, 1, given.copy(), given)
         copy_table(np.zeros(8, np.uint64), np.zeros(16, np.uint64))
-
-
-class Silence:
-    """A reporter that nobody listens to."""
-
-    def metric(self, name: str, value: float, *, epoch: int | None = None) -> None:
-        pass
-
-    def progress(self, done: float, total: float, *, unit: str, **figures: float) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass
-
-    def summary(self, **facts: Any) -> None:
-        pass
 
 
 def tell_compilation(report: Reporter, *needed: str) -> None:

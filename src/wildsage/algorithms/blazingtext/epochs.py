@@ -221,7 +221,7 @@ class Training:
             lines = part.starts.size - 1
             size = lines if total <= SAMPLE_LINES else max(1, lines * SAMPLE_LINES // (total * SAMPLE_BLOCKS))
             scratch, best, right, seen = self._scratch(), np.empty(lines, np.int32), 0, 0
-            for begin in range(0, lines, max(size, lines // SAMPLE_BLOCKS)):
+            for begin in range(0, lines, max(1, size, lines // SAMPLE_BLOCKS)):  # a GPU's part may have no line
                 check(self.stop)
                 end = min(begin + size, lines)
                 find_best(part, begin, end, self.table, self.output, self.loss, scratch, self.width, best)
@@ -289,14 +289,20 @@ class Training:
         """Go on from a checkpoint, if there is one and it is this job's. Says so to the user either way."""
 
         def take(facts: dict[str, Any], stored: Mapping[str, NDArray[Any]]) -> None:
-            self.table[: self._numbered], self.output[:] = stored["table"], stored["output"]
+            # All is read before any of it is taken: what follows may be damaged.
+            table, output = _stored_as(stored["table"], self.dtype), stored["output"]
+            best = None
             if "best_table" in stored:
-                self.best = (fresh(self.table.size, self.dtype), aligned(self.output.size, zero=False))
-                self.best[0][: self._numbered], self.best[1][:] = stored["best_table"], stored["best_output"]
+                best = _stored_as(stored["best_table"], self.dtype), stored["best_output"]
             random = stored["random"]
-            self.position = Position(
+            position = Position(
                 facts["epoch"], facts["lines"], facts["sums"], facts["accuracies"], facts["best_epoch"]
             )  # fmt: skip
+            self.table[: self._numbered], self.output[:] = table, output
+            if best is not None:
+                self.best = (fresh(self.table.size, self.dtype), aligned(self.output.size, zero=False))
+                self.best[0][: self._numbered], self.best[1][:] = best
+            self.position = position
             if random.size == len(self.parts):
                 for state, value in zip(self.random, random, strict=True):
                     state[0] = value
@@ -338,3 +344,9 @@ class Training:
         table: Any = self.table.view(np.float16) if self.dtype == np.int16 else self.table
         output = np.ascontiguousarray(self.output.reshape(-1, self.width)[:, :dim])
         return words.reshape(-1, dim), buckets, TableRows(dim, table.reshape(-1, self.width), rows), output
+
+
+def _stored_as(rows: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """Rows of a checkpoint as this table stores them: it may be of a machine that had halves, or that had none."""
+    floats = rows.view(np.float16) if rows.dtype == np.int16 else rows
+    return floats.astype(np.float16, copy=False).view(np.int16) if dtype == np.int16 else floats.astype(np.float32)

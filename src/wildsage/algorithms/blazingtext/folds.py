@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wildsage.algorithms.context import Reporter
+from wildsage.algorithms.context import Silence
 from wildsage.contract.errors import ClientError
 from wildsage.contract.files import write_json
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wildsage.algorithms.blazingtext.features import Features
+    from wildsage.algorithms.context import Reporter
 
 FILE = "k_fold.json"
 
@@ -88,21 +89,12 @@ def _read_done(path: Path, fingerprint: str) -> list[float]:
         return []
 
 
-class Quiet(Reporter):
+class Quiet(Silence):
     """What one fold may tell of itself: how far it is, among all folds."""
 
     def __init__(self, report: Reporter, fold: int, folds: int) -> None:
         self._report, self._fold, self._folds = report, fold, folds
 
-    def metric(self, name: str, value: float, *, epoch: int | None = None) -> None:
-        pass
-
     def progress(self, done: float, total: float, *, unit: str, **figures: float) -> None:
         figures.pop("seconds_left", None)  # of the fold, not of the job
         self._report.progress(self._fold * total + done, self._folds * total, unit=unit, **figures)
-
-    def say(self, text: str) -> None:
-        pass
-
-    def summary(self, **facts: Any) -> None:
-        pass

@@ -158,7 +158,8 @@ def _train(
     facts = [parameters.model_dump(mode="json"), material.marks, vocabulary.label_counts.tolist()]
     if parameters.k_fold:
         with clock.phase("folds"):
-            _cross_validate(context, material, earlier, vectors, json.dumps(facts), pool)
+            fingerprint = json.dumps([*facts, _start_marks(earlier, vectors)])
+            _cross_validate(context, material, earlier, vectors, fingerprint, pool)
     with clock.phase("features"):
         training, held_out = material.start(context, pool, report, _kept(material, earlier, vectors))
         _take_start(training, vocabulary, earlier, vectors)
@@ -290,6 +291,17 @@ def _kept(
     return np.concatenate([words, material.shape[2] + buckets])
 
 
+def _start_marks(earlier: EarlierRows | None, vectors: PretrainedVectors | None) -> list[int]:
+    """Hashes of the rows that training starts from, if any are given."""
+    given: list[NDArray[np.float32] | NDArray[np.int64]] = []
+    if vectors is not None:
+        given = [vectors.numbers, vectors.rows]
+    if earlier is not None:
+        given = [earlier.word_rows, earlier.bucket_ids, earlier.bucket_rows, earlier.output]
+    names = [*earlier.words, *earlier.labels] if earlier is not None else []
+    return [zlib.adler32(b"\n".join(names)), *(zlib.adler32(np.ascontiguousarray(rows).data) for rows in given)]
+
+
 def _take_start(
     training: Training, vocabulary: Vocabulary, earlier: EarlierRows | None, vectors: PretrainedVectors | None
 ) -> None:
@@ -381,9 +393,10 @@ def _rows_out(training: Training, vocabulary: Vocabulary, earlier: EarlierRows |
 
 
 def _keep_best(training: Training) -> bool:
-    """With early stopping, go back to the best epoch, if it is not the last one; returns whether."""
+    """With early stopping, go back to the best epoch, if anything was learnt after it; returns whether."""
     position = training.position
-    if training.parameters.early_stopping and 0 < position.best_epoch != position.epoch:
+    later = position.best_epoch != position.epoch or any(position.lines)
+    if training.parameters.early_stopping and position.best_epoch > 0 and later:
         training.take_best()
         return True
     return False

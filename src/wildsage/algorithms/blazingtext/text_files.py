@@ -11,7 +11,7 @@ import gzip
 import io
 import os
 import zlib
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -203,10 +203,9 @@ def read(channel: Channel, *, labelled: bool = True) -> list[Text]:
 
 
 def _look_at(file: Path, labelled: bool, is_manifest: bool) -> Text:
-    pipe: IO[bytes] | None = None
-    try:
-        opened = file.open("rb")
+    with ExitStack() as stack:
         try:
+            opened = stack.enter_context(file.open("rb"))
             taken = head = _read(opened, HEAD + 1)
             size, packed = os.fstat(opened.fileno()).st_size, head[:2] == GZIP_MAGIC
             if packed and file.is_file():
@@ -215,17 +214,16 @@ def _look_at(file: Path, labelled: bool, is_manifest: bool) -> Text:
                     head = _read(cast("IO[bytes]", unpacked), HEAD + 1)
             elif packed:
                 head = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, HEAD + 1)
-            if not file.is_file():
-                pipe = opened
-        finally:
-            if pipe is None:
-                opened.close()
-    except _DAMAGED as error:
-        raise DataError(f"cannot be read: {error}", file=file) from error
-    if head[:3] == codecs.BOM_UTF8:  # it would be part of the first word, a label
-        head = b"   " + head[3:]
-    elif head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) and b"\0" in head[2:64]:
-        raise DataError("the text is UTF-16; save it as UTF-8", file=file, line=1)
+        except _DAMAGED as error:
+            raise DataError(f"cannot be read: {error}", file=file) from error
+        if head[:3] == codecs.BOM_UTF8:  # it would be part of the first word, a label
+            head = b"   " + head[3:]
+        elif head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) and b"\0" in head[2:64]:
+            raise DataError("the text is UTF-16; save it as UTF-8", file=file, line=1)
+        pipe: IO[bytes] | None = None
+        if head and not file.is_file():
+            pipe = opened
+            stack.pop_all()  # it stays open
     whole = len(head) <= HEAD and pipe is None
     is_manifest = labelled and (is_manifest or _looks_like_manifest(head))
     return Text(file, head, len(head) if whole else size, is_manifest, packed, whole, pipe, taken if pipe else b"")

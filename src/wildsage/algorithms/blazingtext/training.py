@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import lzma
-import os
 import struct
 import time
 import tokenize
@@ -16,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from wildsage.contract.files import is_beside_name, new_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -92,17 +93,11 @@ class Checkpoint:
         return (time.perf_counter() - self._written) * CHECKPOINT_SHARE >= self._cost
 
     def write(self, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Write beside, then rename."""
+        """Write it, whole or not at all."""
         begun = time.perf_counter()
         facts = {"format": CHECKPOINT_FORMAT, "fingerprint": self.fingerprint, **facts}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
-            with temporary.open("wb") as file:
-                np.savez(file, allow_pickle=False, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with new_file(self.path) as file:
+            np.savez(file, allow_pickle=False, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
         self._written = time.perf_counter()
         self._cost = self._written - begun
 
@@ -111,6 +106,9 @@ class Checkpoint:
 
         `take` may raise what a damaged file makes it raise; what it changed by then must do no harm.
         """
+        for left in self.path.parent.glob(f".{self.path.name}.*"):
+            if is_beside_name(left.name):  # its writer was killed
+                left.unlink(missing_ok=True)
         if not self.path.exists():
             return False
         try:

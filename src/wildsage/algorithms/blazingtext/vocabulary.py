@@ -11,6 +11,7 @@ import numpy as np
 from wildsage.algorithms.blazingtext.kernels.features import LABEL, OUT_OF_VOCABULARY, UNKNOWN_LABEL
 from wildsage.algorithms.blazingtext.kernels.text import USED, Words, hash_words, join_words, merge_words
 from wildsage.algorithms.blazingtext.ngrams import EOS, LABEL_PREFIX
+from wildsage.contract.errors import ClientError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,11 +108,12 @@ class Vocabulary:
     ) -> tuple[Vocabulary, NDArray[np.int32]]:
         """Drop words seen fewer times than min_count; labels all stay. Returns also int32 (words,): kinds of tokens.
 
-        Kinds are those of kernels/features.py. labelled: whether words with a label's prefix are labels.
+        Words that phrases used up are dropped whatever min_count is. Kinds are those of kernels/features.py. labelled:
+        whether words with a label's prefix are labels.
         """
         is_label = counts.hashes()[1] if labelled else np.zeros(len(counts), np.bool_)
         order = np.argsort(-counts.counts, kind="stable")
-        kept = order[~is_label[order] & (counts.counts[order] >= min_count)]
+        kept = order[~is_label[order] & (counts.counts[order] >= max(1, min_count))]
         named = order[is_label[order]]
         kinds = np.full(len(counts), OUT_OF_VOCABULARY, np.int32)
         kinds[kept] = np.arange(kept.size, dtype=np.int32)
@@ -141,4 +143,14 @@ class Vocabulary:
             np.concatenate([self.word_counts, np.zeros(len(more), np.int64)]),
             self.labels + more_labels,
             np.concatenate([self.label_counts, np.zeros(len(more_labels), np.int64)]),
+        )
+
+
+def check_words(vocabulary: Vocabulary, min_count: int) -> None:
+    """Raise ClientError for text that no vectors can be learnt from: a word is told from other words."""
+    seen = int(np.count_nonzero(vocabulary.word_counts))
+    if seen < 2:
+        raise ClientError(
+            f"{seen or 'no'} word is seen {min_count} times or more (min_count) in channel train, and two are needed "
+            "at least: lower min_count, or give more text"
         )

@@ -47,7 +47,7 @@ from wildsage.algorithms.blazingtext.kernels.word_vectors import (
 )
 from wildsage.algorithms.blazingtext.ngrams import EOS
 from wildsage.algorithms.blazingtext.training import Checkpoint, Clock, random_states, run_watched, tell_progress
-from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
+from wildsage.algorithms.blazingtext.vocabulary import Vocabulary, check_words
 from wildsage.contract.errors import ClientError
 from wildsage.kernels.vector import aligned, padded
 
@@ -512,7 +512,7 @@ def make_stream(corpus: Corpus, kinds: NDArray[np.int32], words: int) -> NDArray
     stream, at = np.empty(words + lines, np.int32), 0
     while corpus.parts:
         part = corpus.parts.pop(0)
-        at = write_stream(part.tokens, np.append(kinds, END_OF_LINE - 1)[part.numbers].astype(np.int32), stream, at)
+        at = write_stream(part.tokens, kinds[part.numbers], stream, at)
     return stream[:at]
 
 
@@ -546,7 +546,7 @@ def _train(
         if parameters.phrases:
             corpus = phrases.join(corpus, parameters, report, stop)
         vocabulary, kinds = read_vocabulary(corpus, parameters, earlier)
-        _check_vocabulary(vocabulary, parameters)
+        check_words(vocabulary, parameters.min_count)
         words = int(vocabulary.word_counts.sum())
         lines = sum(part.starts.size - 1 for part in corpus.parts)
         stream = make_stream(corpus, kinds, words)
@@ -624,16 +624,6 @@ def _run(training: Training, checkpoint: Checkpoint, clock: Clock) -> None:
         if training.stop.is_set():
             report.say(f"stopped after epoch {epoch} of {epochs}; a checkpoint is kept")
             return
-
-
-def _check_vocabulary(vocabulary: Vocabulary, parameters: BlazingTextHyperparameters) -> None:
-    """Raise for text that no vectors can be learnt from: a word is told from other words."""
-    seen = int(np.count_nonzero(vocabulary.word_counts))
-    if seen < 2:
-        raise ClientError(
-            f"{seen or 'no'} word is seen {parameters.min_count} times or more (min_count) in channel train, and two "
-            "are needed at least: lower min_count, or give more text"
-        )
 
 
 def position_rows(parameters: BlazingTextHyperparameters) -> int:

@@ -79,7 +79,7 @@ class Glove(Algorithm[GloveHyperparameters]):
     @classmethod
     def warm_up(cls) -> None:
         """Compile every kernel that training and answering need, by going through a small job and its model."""
-        from wildsage.algorithms.context import TrainingContext
+        from wildsage.algorithms.context import Silence, TrainingContext
         from wildsage.contract.channels import Channel
 
         with tempfile.TemporaryDirectory() as folder:
@@ -89,7 +89,7 @@ class Glove(Algorithm[GloveHyperparameters]):
             (channel.path / "text").write_text("a first text , a second text\n" * WARM_LINES)
             parameters = GloveHyperparameters.parse({"min_count": 1, "epochs": 1, "vector_dim": 4})
             context: TrainingContext[Any] = TrainingContext(
-                parameters, {"train": channel}, base, base / "checkpoints", shared.Silence()
+                parameters, {"train": channel}, base, base / "checkpoints", Silence()
             )
             model = cls().train(context)
             (base / "model").mkdir()

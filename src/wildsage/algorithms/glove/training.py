@@ -28,9 +28,10 @@ from wildsage.algorithms.blazingtext import corpus as texts
 from wildsage.algorithms.blazingtext import text_files
 from wildsage.algorithms.blazingtext.corpus import StoppedEarlyError
 from wildsage.algorithms.blazingtext.features import check
+from wildsage.algorithms.blazingtext.kernels.random import END_OF_LINE
 from wildsage.algorithms.blazingtext.ngrams import EOS
 from wildsage.algorithms.blazingtext.training import Checkpoint, Clock, run_watched
-from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
+from wildsage.algorithms.blazingtext.vocabulary import Vocabulary, check_words
 from wildsage.algorithms.blazingtext.word_vectors import make_stream
 from wildsage.algorithms.glove.cooccurrence import Counting, Matrix, count, working_folder
 from wildsage.algorithms.glove.kernels.training import train_visits
@@ -38,7 +39,7 @@ from wildsage.contract.errors import ClientError
 from wildsage.kernels.vector import aligned, padded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from threading import Event
 
     from numpy.typing import NDArray
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from wildsage.algorithms.glove.hyperparameters import GloveHyperparameters
     from wildsage.algorithms.glove.model import GloveVectors
 
-END_OF_LINE, NO_WORD = -1, -2  # in a stream of words; see blazingtext.word_vectors.make_stream
+NO_WORD = END_OF_LINE - 1  # see make_stream
 SWEEPS = 16
 SHARE = 2048  # most non-zeros of a share; with two for each row that it touches, rows are still met in the cache
 GROUPS = 64  # most groups of rows of blocks, and so most threads
@@ -298,7 +299,7 @@ def _train(
         corpus = texts.encode(loaded, threads, stop, labelled=False, memory_bytes=context.memory_bytes)
         del loaded
         vocabulary, kinds = read_vocabulary(corpus, parameters, earlier)
-        _check_vocabulary(vocabulary, parameters)
+        check_words(vocabulary, parameters.min_count)
         _check_memory(context, len(vocabulary.words))
         words, seen = len(vocabulary.words), int(vocabulary.word_counts.sum())
         lines = sum(part.starts.size - 1 for part in corpus.parts)
@@ -336,6 +337,7 @@ def _train(
         context.checkpoints / "glove.npz", json.dumps([given, marks]), report, training.table.nbytes
     )
     training.resume(checkpoint)
+    epochs_before = training.position.epoch
     _run(training, checkpoint, clock)
     with clock.phase("model"):
         rows = training.rows_out(vocabulary)
@@ -352,7 +354,7 @@ def _train(
         non_zeros=matrix.non_zeros,
         costs=[round(cost, 8) for cost in position.costs],
         seconds=clock.rounded(),
-        seconds_saved=round((asked - epochs) * spent / max(1, epochs), 3) if stopped_early else 0.0,
+        seconds_saved=round((asked - epochs) * spent / max(1, epochs - epochs_before), 3) if stopped_early else 0.0,
         non_zeros_per_second=round(training.non_zeros_done_here / max(1e-9, spent)),
         threads=training.threads,
     )
@@ -386,7 +388,9 @@ def _run(training: Training, checkpoint: Checkpoint, clock: Clock) -> None:
         )
 
 
-def _counted(context: TrainingContext[GloveHyperparameters], stream: NDArray[np.int32]) -> Any:
+def _counted(
+    context: TrainingContext[GloveHyperparameters], stream: NDArray[np.int32]
+) -> Callable[[int], None]:  # fmt: skip
     """A function that reports the words counted, told how many more there are."""
     begun, done, lock = time.perf_counter(), [0], Lock()
 
@@ -418,16 +422,6 @@ def read_vocabulary(
     counts = np.zeros(len(vocabulary.words), np.int64)
     counts[kinds[kinds >= 0]] = corpus.counts.counts[kinds >= 0]
     return Vocabulary(vocabulary.words, counts, [], vocabulary.label_counts), kinds
-
-
-def _check_vocabulary(vocabulary: Vocabulary, parameters: GloveHyperparameters) -> None:
-    """Raise for text that no vectors can be learnt from."""
-    seen = int(np.count_nonzero(vocabulary.word_counts))
-    if seen < 2:
-        raise ClientError(
-            f"{seen or 'no'} word is seen {parameters.min_count} times or more (min_count) in channel train, and two "
-            "are needed at least: lower min_count, or give more text"
-        )
 
 
 def table_width(parameters: GloveHyperparameters) -> int:
@@ -463,6 +457,6 @@ def _check_memory(context: TrainingContext[GloveHyperparameters], words: int) ->
     need = table_bytes(context.hyperparameters, words)
     if context.memory_bytes is not None and need > context.memory_bytes:
         raise ClientError(
-            f"the vectors of {words:,} words need {need / 2**30:.1f} GiB of memory and "
-            f"{context.memory_bytes / 2**30:.1f} GiB are available: {advice(context.hyperparameters)}"
+            f"the vectors of {words:,} words need {need / 1e9:.1f} GB of memory and "
+            f"{context.memory_bytes / 1e9:.1f} GB is available: {advice(context.hyperparameters)}"
         )

@@ -93,9 +93,15 @@ def check_room(needed: int) -> None:
     """Refuse what cannot fit into the GPU's memory, before it is allocated. needed: bytes."""
     from numba import cuda
 
-    free = cuda.current_context().get_memory_info().free
+    from wildsage.algorithms.blazingtext.cuda.lanes import SIMULATED
+
+    context = cuda.current_context()
+    if not SIMULATED:
+        # What earlier folds held may be waiting to be freed: up to a fifth of the memory.
+        context.memory_manager.deallocations.clear()
+    free = context.get_memory_info().free
     if needed > free:
         raise ClientError(
-            f"training needs {needed / 2**30:.1f} GiB of the GPU's memory and {free / 2**30:.1f} GiB are free: lower "
+            f"training needs {needed / 1e9:.1f} GB of the GPU's memory and {free / 1e9:.1f} GB is free: lower "
             "vector_dim, raise min_count, give less text, or train with device = cpu"
         )
