@@ -257,3 +257,12 @@ def test_a_newline_in_a_word_has_no_place_in_safetensors(tmp_path: Path) -> None
     with pytest.raises(AlgorithmError, match="newline"):
         word2vec_file.write_safetensors(tmp_path / "v.safetensors", given.words, 2, source(given), np.ones(1, np.int64))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("head", [b"", b"1 2\n"])
+def test_a_byte_order_mark_is_passed_over(head: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "v.vec"
+    path.write_bytes(b"\xef\xbb\xbf" + head + b"a 1 2\n")
+    found = word2vec_file.read(path)
+    assert found.words == [b"a"]
+    assert found.rows.tolist() == [[1, 2]]
