@@ -69,6 +69,7 @@ CHUNK = 3 << 30  # multiplications between two looks at the stop flag, about a t
 # Words of each thread between two merges of its rows, when deterministic: a hundredth of its text, within these.
 SHORTEST_ROUND, LONGEST_ROUND = 2_000, 100_000
 NGRAM_BYTES = 2 * 8 + 2 * 4  # of an n-gram, while they are listed: buckets and hashes, then rows and weights
+PLACE_BYTES = 88  # of a place on one side of a window, or of a negative, in each thread; see Training._scratch
 TYPICAL_PATH = 20  # nodes, in a tree of words
 
 
@@ -680,7 +681,14 @@ def _check_memory(
     context: TrainingContext[BlazingTextHyperparameters], tokens: int, words: int, buckets: int, threads: int
 ) -> None:  # fmt: skip
     """Refuse what cannot fit, now that the text is known, before it is allocated."""
-    need = 4 * tokens + table_bytes(context.hyperparameters, words, buckets, threads)
+    parameters = context.hyperparameters
+    need = 4 * tokens + table_bytes(parameters, words, buckets, threads)
+    places = threads * PLACE_BYTES * (parameters.window_size + parameters.negative_samples)
+    if context.memory_bytes is not None and places > need and need + places > context.memory_bytes:
+        raise ClientError(
+            f"window_size = {parameters.window_size:,} and negative_samples = {parameters.negative_samples:,} need "
+            f"{places / 1e9:.1f} GB of memory, and {context.memory_bytes / 1e9:.1f} GB is available: lower them"
+        )
     if context.memory_bytes is not None and need > context.memory_bytes:
         raise ClientError(
             f"{tokens:,} words of text, and the vectors of {words:,} words and {buckets:,} n-grams' buckets, need "
