@@ -300,6 +300,53 @@ def test_who_has_put_something_off_gets_little_and_last() -> None:
     play(scenario)
 
 
+def test_who_goes_alone_does_not_wait_for_a_worker_that_is_never_free() -> None:
+    async def scenario(stage: Callable[..., Stage]) -> None:
+        on = stage(1, batch_bytes=10, alone_s=0)
+        await on.ready(0)
+        (first,) = on.ask(b"first")
+        assert await on.played[0].batch() == [b"first"]
+        await on.played[0].put_off()
+        await condition(lambda: on.dispatcher._idle)
+        (large,) = on.ask(b"one that goes alone")
+        assert await on.played[0].batch() == [b"one that goes alone"]
+        await on.played[0].answer(b"LARGE")
+        await on.played[0].answer_first_put_off(b"FIRST")
+        await condition(lambda: first.answer)
+        assert large.answer == (200, b"LARGE")
+
+    play(scenario)
+
+
+def test_who_has_seen_a_death_gets_a_worker_that_is_kept_free_for_it() -> None:
+    async def scenario(stage: Callable[..., Stage]) -> None:
+        on = stage(1, batch_bytes=10, alone_s=0)
+        await on.ready(0)
+        (tried,) = on.ask(b"tried")
+        assert await on.played[0].batch() == [b"tried"]
+        (first,) = on.ask(b"first")
+        on.dispatcher._queue[0].since = 0.0
+        on.played[0].die()
+        await condition(lambda: on.dispatcher._alone)
+        waiting = on.dispatcher._alone.popleft()
+        await condition(lambda: len(on.played) == 2)
+        await on.ready(1)
+        assert await on.played[1].batch() == [b"first"]
+        await on.played[1].put_off()
+        await condition(lambda: on.dispatcher._idle)
+        on.dispatcher._alone.append(waiting)
+        (other,) = on.ask(b"other")
+        await on.played[1].answer_first_put_off(b"FIRST")
+        assert await on.played[1].batch() == [b"tried"]
+        await on.played[1].answer(b"TRIED")
+        assert await on.played[1].batch() == [b"other"]
+        await on.played[1].answer(b"OTHER")
+        await condition(lambda: other.answer)
+        assert [job.answer for job in (tried, first)] == [(200, b"TRIED"), (200, b"FIRST")]
+
+    play(scenario)
+
+
 async def _has_batch(played: Played) -> bool:
     await asyncio.sleep(0.02)
     return bool(select([played.link], [], [], 0)[0])

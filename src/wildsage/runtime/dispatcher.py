@@ -4,7 +4,8 @@ Only an idle worker gets requests, and it takes what has queued meanwhile: batch
 waits for others to come. A request is held here until its answer, so a worker's death loses nothing.
 
 A worker puts a request that takes long off, and is then idle for others, which it answers between two slices of it.
-What may itself take long, or has seen a worker die, goes alone to a worker that has put nothing off.
+What may itself take long, or has seen a worker die, goes alone to a worker that has put nothing off. Where none
+ever comes to that, it does not wait for ever: see Limits.alone_s.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ class Limits:
     batch_requests: int = 64
     batch_bytes: int = 64 * 1024
     put_off: int = 8  # requests that one worker may have put off and still get others
+    # A request that goes alone and has waited so long goes to a worker that has put others off, too; if it has seen a
+    # worker die, one worker gets nothing more until it is free.
+    alone_s: float = 1.0
     short_queue_s: float = 0.001  # a queue that one worker would be done with in this time
 
 
@@ -225,14 +229,21 @@ class Dispatcher:
         while self._idle:
             while self._alone and self._alone[0].abandoned:
                 self._alone.popleft()
-            free = next((worker for worker in self._idle if not worker.put_off), None)
-            if free is not None and self._alone and self._alone_is_next():
-                jobs = [self._alone.popleft()]
-            else:
-                jobs = self._batch()
+            workers = list(self._idle)
+            free = next((worker for worker in workers if not worker.put_off), None)
+            goes_alone = bool(self._alone) and self._alone_is_next()
+            if goes_alone and free is None and time.monotonic() - self._alone[0].since >= self.limits.alone_s:
+                soonest = min(workers, key=lambda worker: len(worker.put_off))
+                if self._alone[0].tries:
+                    workers.remove(soonest)
+                    if not workers:
+                        return
+                else:
+                    free = soonest
+            jobs = [self._alone.popleft()] if goes_alone and free is not None else self._batch()
             if not jobs:
                 return
-            worker = free or self._idle[0]
+            worker = free or workers[0]
             self._idle.remove(worker)
             worker.idle = False
             worker.send(jobs)
@@ -369,6 +380,8 @@ class Dispatcher:
                 job = queue.popleft()
                 if not job.abandoned:
                     job.refused(503, f"no worker was free within {self.limits.answer_s:g} s")
+        if self._alone and self._idle and self._turn_ends is None:
+            self._turn_ends = self._loop.call_soon(self._hand_out)
 
     def close(self) -> None:
         """Close the workers' sockets, which ends them; what waits is refused."""

@@ -25,6 +25,7 @@ LATER = 3  # notice: the request whose answer would come here is put off, and ot
 NOW = 4  # notice: the next answer is that of the request that was put off first
 
 READ_BYTES = 256 * 1024
+LARGEST_ANSWER = 512 * 1024 * 1024  # bytes of a body that a worker makes, and that the front holds in all
 
 
 class Asked(NamedTuple):

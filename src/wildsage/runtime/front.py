@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
+from wildsage.runtime import frames
 from wildsage.runtime.dispatcher import Job
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class HttpLimits:
     body_bytes: int = 6_291_456  # InvokeEndpoint's limit
     head_bytes: int = 32 * 1024
     url_bytes: int = 8 * 1024
-    held_bytes: int = 512 * 1024 * 1024  # bodies that are not answered yet, and answers that are not taken yet
+    held_bytes: int = frames.LARGEST_ANSWER  # bodies that are not answered yet, and answers that are not taken yet
     connections: int = 4096
     pipelined: int = 32  # requests of one connection that are not answered yet
     idle_s: float = 75.0  # between requests; the contract's clients keep connections for up to 70 s

@@ -114,7 +114,7 @@ class Worker:
         end = at + self._slice
         try:
             answers = self._predict(request.instances[at:end], request.options[at:end])
-            sliced.parts.append(negotiation.write(answers, request.answer_type))
+            sliced.add(negotiation.write(answers, request.answer_type))
         except ClientError as error:
             # The model counts from the start of the slice.
             text = _NUMBERED.sub(lambda found: f"instance {int(found[1]) + at}", str(error), count=1)
@@ -152,6 +152,7 @@ class Worker:
             try:
                 answers = shared[at:end] if shared else self._predict(part.instances, part.options)
                 body = negotiation.write(answers, part.answer_type)
+                _check_size(len(body))
             except ClientError as error:
                 out.append(_refusal(getattr(error, "status", 400), str(error)))
             except Exception as error:  # noqa: BLE001 (a fault of the model is that request's answer)
@@ -177,6 +178,19 @@ class _Sliced:
         self.request = request
         self.done = 0
         self.parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, part: bytes) -> None:
+        """Raises RequestError as soon as the answer has become too large, long before it is all made."""
+        self._size += len(part)
+        _check_size(self._size)
+        self.parts.append(part)
+
+
+def _check_size(size: int) -> None:
+    if size > frames.LARGEST_ANSWER:
+        allowed = f"more than the {frames.LARGEST_ANSWER:,} allowed"
+        raise negotiation.RequestError(f"the answer has {size:,} bytes or more, {allowed}; ask for less at once", 500)
 
 
 def _refusal(status: int, message: str) -> bytes:

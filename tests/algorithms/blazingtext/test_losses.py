@@ -139,3 +139,10 @@ def test_new_labels_and_words_are_learnt(tmp_path: Path) -> None:
         again: Any = BlazingText().train(job(folder / "next", channels, listener, **settings))
         assert len(again.labels) == 9
         assert listener.validations()[-1] > 0.85
+
+
+def test_very_many_negatives_are_stopped_within_an_epoch(tmp_path: Path) -> None:
+    listener = Listener(stop_at=1)
+    BlazingText().train(job(tmp_path, {"train": topics(300, 1)}, listener, loss="ns", negative_samples=1_000_000))
+    assert listener.facts["epochs_run"] == 0
+    assert "stopped in epoch 1 of 5; a checkpoint is kept" in listener.lines

@@ -116,3 +116,15 @@ def test_the_published_sets_are_read(data_folder: Path) -> None:
     sizes = {"wordsim353.tsv": 353, "wordsim353-similarity.tsv": 203, "wordsim353-relatedness.tsv": 252}
     for name, size in sizes.items():
         assert len(read_pairs(data_folder / "word-similarity" / name)) == size
+
+
+def test_a_mark_is_no_part_of_the_first_word(tmp_path: Path) -> None:
+    (tmp_path / "set").write_text("\ufeffa b 9\n")
+    assert read_pairs(tmp_path / "set") == [("a", "b", 9.0)]
+
+
+@pytest.mark.parametrize("score", ["nan", "inf", "1e999"])
+def test_a_score_that_is_not_finite_is_named_on_the_first_line_too(score: str, tmp_path: Path) -> None:
+    (tmp_path / "set").write_text(f"a b {score}\na c 1\n")
+    with pytest.raises(DataError, match="line 1"):
+        read_pairs(tmp_path / "set")

@@ -207,3 +207,29 @@ def test_a_flipped_or_cut_packed_file_is_text_or_a_data_error(
     made = channel(tmp_path, {"a.gz": bytes(data[: cut % (2 * len(data)) + 1])})
     with contextlib.suppress(ClientError):
         assert encoded(text_files.read(made)).tokens > 0
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_words_of_two_files_are_on_two_lines(packed: bool, tmp_path: Path, small_steps: None) -> None:
+    contents = {"1": b"a b", "2": b"c\n", "3": b"long" * 40 + b" x" * 200 + b"  ", "4": b"y"}
+    made = encoded(
+        text_files.read(
+            channel(tmp_path, {name: gzip.compress(text) if packed else text for name, text in contents.items()}),
+            labelled=False,
+        ),
+        labelled=False,
+    )
+    words = [word for line in lines_of(made) for word in line]
+    assert words == [b"a", b"b", b"</s>", b"c", b"</s>", b"long" * 40, *[b"x"] * 200, b"</s>", b"y"]
+
+
+def test_small_files_take_little_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "HEAD", 64)
+    texts = text_files.read(channel(tmp_path, {"1": LINE, "2": LINE * 20}))
+    assert len(texts[1].head) <= 3
+    for text in texts:
+        (piece,) = text.pieces(1 << 24, cut_lines=False)
+        assert len(piece.buffer) < piece.size + 1000
+    for part in encoded(texts).parts:
+        assert part.tokens.base is None
+        assert part.starts.base is None

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wildsage.algorithms.blazingtext import word2vec_file
-from wildsage.algorithms.blazingtext.kernels.numerals import LONGEST_NUMBER, read_number, write_number
+from wildsage.algorithms.blazingtext.kernels.numerals import LONGEST_NUMBER, read_number, write_lines, write_number
 from wildsage.algorithms.blazingtext.word2vec_file import Vectors
 from wildsage.contract.errors import AlgorithmError, DataError
 
@@ -38,6 +38,15 @@ def test_a_number_is_read_back_as_itself(value: float) -> None:
     assert end == len(text)
 
 
+def test_lines_of_the_longest_numbers_stay_within_their_room() -> None:
+    rows = np.full((3, 50), -1.2345678e-5, np.float32)
+    room = 3 + 3 * (LONGEST_NUMBER * 50 + 1)
+    out = np.full(room + 1000, 7, np.uint8)
+    end = write_lines(np.frombuffer(b"abc", np.uint8), np.arange(4), rows, out)
+    assert end <= room
+    assert (out[room:] == 7).all()
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -49,6 +58,7 @@ def test_a_number_is_read_back_as_itself(value: float) -> None:
         (123456784, b"123456784"),
         (1e9, b"1e+09"),
         (1e-5, b"9.99999975e-06"),
+        (-1.2345678e-5, b"-0.0000123456784"),
         (0.00012345, b"0.000123449994"),
         (9.9999999e8, b"1e+09"),
         (1e-45, b"1.40129846e-45"),
@@ -247,3 +257,12 @@ def test_a_newline_in_a_word_has_no_place_in_safetensors(tmp_path: Path) -> None
     with pytest.raises(AlgorithmError, match="newline"):
         word2vec_file.write_safetensors(tmp_path / "v.safetensors", given.words, 2, source(given), np.ones(1, np.int64))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("head", [b"", b"1 2\n"])
+def test_a_byte_order_mark_is_passed_over(head: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "v.vec"
+    path.write_bytes(b"\xef\xbb\xbf" + head + b"a 1 2\n")
+    found = word2vec_file.read(path)
+    assert found.words == [b"a"]
+    assert found.rows.tolist() == [[1, 2]]

@@ -332,6 +332,25 @@ def test_rows_that_do_not_fit_are_refused_before_they_are_made(tmp_path: Path) -
         word_vectors.train(context)
 
 
+@pytest.mark.parametrize("name", ["window_size", "negative_samples"])
+def test_a_window_that_does_not_fit_is_refused_before_it_is_made(name: str, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    context = replace(job(tmp_path, {"train": sentences(50)}, **{**SMALL, name: 2**31 - 1}), memory_bytes=10**11)
+    with pytest.raises(ClientError, match=f"{name} = 2,147,483,647 .* is available: lower them"):
+        word_vectors.train(context)
+
+
+def test_ngrams_that_do_not_fit_are_refused_before_they_are_listed(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    text = "".join(f"{letter * 10240} short " for letter in "abc") * 3
+    values = {**SMALL, "subwords": True, "min_char": 1, "max_char": 1024, "buckets": 10}
+    context = replace(job(tmp_path, {"train": text}, **values), memory_bytes=100_000_000)
+    with pytest.raises(ClientError, match=r"4 words, the longest of 10,240 characters, have 29,.* n-grams"):
+        word_vectors.train(context)
+
+
 def test_a_stop_before_the_first_word_leaves_no_model(tmp_path: Path) -> None:
     listener = Listener()
     listener.stop.set()

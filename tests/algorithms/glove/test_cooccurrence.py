@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -147,11 +148,23 @@ def test_it_stops(tmp_path: Path) -> None:
         run(text(10, 10), counting(10), tmp_path, stop=stop)
 
 
-def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Path, *_: Any) -> Any:
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize("number", [errno.ENOSPC, None])
+def test_a_full_disk_is_told(number: int | None, tmp_path: Path) -> None:
+    class Full(np.ndarray):
+        def tofile(self, *_: Any) -> Any:
+            raise OSError(number, "no room") if number else OSError("3 requested and 0 written")
 
-    file = cooccurrence.Appended(tmp_path / "keys", np.int64)
-    monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(ClientError, match=r"no space is left in .*: set TMPDIR"):
-        file.add(np.zeros(3, np.int64))
+    with (
+        closing(cooccurrence.Appended(tmp_path, np.int64)) as file,
+        pytest.raises(ClientError, match=r"no space is left in .*: set TMPDIR"),
+    ):
+        file.add(np.zeros(3, np.int64).view(Full))
+
+
+def test_a_process_that_is_killed_leaves_no_file(tmp_path: Path) -> None:
+    with closing(cooccurrence.Appended(tmp_path, np.int64)) as file:
+        assert [file.add(np.arange(3)), file.add(np.arange(3, 5))] == [0, 3]
+        assert not any(tmp_path.iterdir())
+        mapped = file.mapped()
+    assert mapped.tolist() == [0, 1, 2, 3, 4]
+    assert not any(tmp_path.iterdir())

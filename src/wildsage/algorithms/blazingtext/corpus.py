@@ -85,7 +85,12 @@ def encode(
     made: dict[int, tuple[Part, int]] = {}
     taken = np.zeros(3, np.int64)  # bytes, lines unquoted, bytes of memory
     one_reads, one_counts, ended = Lock(), Lock(), Event()
-    waiting = enumerate((text, piece) for text in texts for piece in text.pieces(step, cut_lines=not labelled))
+    waiting = enumerate(
+        (text, piece)
+        for k, text in enumerate(texts, 1)
+        # Words of one file are no neighbours of the next one's, be it that the line between them has no end.
+        for piece in text.pieces(step, cut_lines=not labelled, end_line=not labelled and k < len(texts))
+    )
 
     def work(thread: int) -> Words:
         """Encode what pieces are left, in order, with a table of this thread's own."""
@@ -191,7 +196,12 @@ def _encode(
     if token > starts[line]:  # the last line has no newline
         line += 1
         starts[line] = token
-    return words, tokens[:token], starts[: line + 1]
+    return words, _fitting(tokens, token), _fitting(starts, line + 1)
+
+
+def _fitting(array: NDArray[Any], size: int) -> NDArray[Any]:
+    """The first numbers of an array; of a mostly empty one a copy, since a text may be thousands of small files."""
+    return array[:size].copy() if 4 * size < array.size else array[:size]
 
 
 def _longer(array: NDArray[Any]) -> NDArray[Any]:

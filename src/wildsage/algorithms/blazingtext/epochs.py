@@ -243,7 +243,8 @@ class Training:
     def _chunks(self, part: Lines, begin: int) -> list[tuple[int, int]]:
         """Ranges of lines that take about CHUNK floats each; a line costs its entries and the output rows twice."""
         lines = part.starts.size - 1
-        a_line = self.width * (int(part.starts[-1] - part.starts[0]) / max(1, lines) + 2 * self.classes)
+        outputs = max(self.classes, 1 + self.loss.negatives if self.loss.kind == NEGATIVE else 0)
+        a_line = self.width * (int(part.starts[-1] - part.starts[0]) / max(1, lines) + 2 * outputs)
         step = max(1, int(CHUNK / a_line))
         return [(first, min(first + step, lines)) for first in range(begin, lines, step)]
 

@@ -52,7 +52,7 @@ def read_pairs(path: Path) -> list[tuple[str, str, float]]:
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise DataError(f"too large for a set of word pairs: up to {LARGEST_BYTES >> 20} MiB", file=path)
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError("not UTF-8", file=path, byte=error.start) from error
     except OSError as error:
@@ -64,9 +64,9 @@ def read_pairs(path: Path) -> list[tuple[str, str, float]]:
             continue
         fields = SEPARATORS.split(stripped)
         score = _number(fields[2]) if len(fields) > 2 else None
-        if score is not None:
+        if score is not None and math.isfinite(score):
             pairs.append((fields[0], fields[1], score))
-        elif number > 1:
+        elif number > 1 or score is not None:
             wanted = 'a pair of words and its score, such as "tiger cat 7.35"'
             raise DataError(f"{line[:80]!r} is not {wanted}", file=path, line=number)
     if not pairs:
@@ -76,10 +76,9 @@ def read_pairs(path: Path) -> list[tuple[str, str, float]]:
 
 def _number(text: str) -> float | None:
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
 
 
 def score(model: WordVectors, pairs: Sequence[tuple[str, str, float]]) -> Score:

@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from wildsage.contract.channels import Channel
 
 HEAD = 1 << 16  # bytes that are looked at beforehand
+MARK = len(codecs.BOM_UTF8)
 GZIP_MAGIC, GZIP_RATIO = b"\x1f\x8b", 4  # text gains about three times
 MANIFEST_TYPES = ("application/jsonlines", "application/x-jsonlines", "application/json-lines")
-BLANKS = b" \t\r\v\f"
+BLANKS, NEWLINE = b" \t\r\v\f", 10
 _DAMAGED = (OSError, EOFError, zlib.error)
 
 
@@ -56,7 +57,7 @@ class Text:
     """A file's text, not yet read but for its head."""
 
     file: Path
-    head: bytes  # up to HEAD bytes, the first ones; a byte order mark is blanked
+    head: bytes  # all of it, if `whole`, or else the first bytes; a byte order mark is blanked
     size: int  # bytes; of a packed file, or of a pipe, an estimate
     is_manifest: bool = False
     packed: bool = False
@@ -69,12 +70,15 @@ class Text:
         """A text in memory."""
         return cls(file, bytes(content), len(content), whole=True)
 
-    def pieces(self, step: int, *, cut_lines: bool) -> Iterator[Piece]:
-        """Read it, about `step` bytes at a time, behind newlines. cut_lines: whether a longer line may be cut, too.
+    def pieces(self, step: int, *, cut_lines: bool, end_line: bool = False) -> Iterator[Piece]:
+        """Read it, about `step` bytes at a time, behind newlines.
 
+        cut_lines: whether a longer line may be cut, too. end_line: whether a last line without a newline gets one.
         Raises DataError, with the byte, for a file that is damaged, or becomes shorter while it is read.
         """
-        begin, carried = 0, bytearray()
+        begin, carried, last = 0, bytearray(), NEWLINE
+        if self.whole or not (self.packed or self.pipe is not None):
+            step = min(step, self.size + 1)  # a buffer of its own size for each of many small files
         with self._opened() as opened:
             while True:
                 room = step + len(carried)
@@ -90,7 +94,7 @@ class Text:
                 except _DAMAGED as error:
                     raise DataError(f"cannot be read: {error}", file=self.file, byte=begin + filled) from error
                 if begin == 0:
-                    piece[: len(self.head[:3])] = self.head[:3]  # without its mark
+                    piece[: len(self.head[:MARK])] = self.head[:MARK]  # without its mark
                 ended, size = filled < room, filled
                 if not ended:
                     size = piece.rfind(b"\n", 0, filled) + 1
@@ -100,9 +104,13 @@ class Text:
                         carried, step = piece[:filled], max(step, filled)
                         continue
                 carried = piece[size:filled]
-                piece[size:] = bytes(len(piece) - size)
-                if size:
-                    yield Piece(piece, size, begin)
+                piece[size:filled] = bytes(filled - size)
+                last = piece[size - 1] if size else last
+                added = int(ended and end_line and last != NEWLINE)
+                if added:
+                    piece[size:size] = b"\n"
+                if size + added:
+                    yield Piece(piece, size + added, begin)
                 begin += size
                 if ended:
                     break
@@ -226,7 +234,9 @@ def _look_at(file: Path, labelled: bool, is_manifest: bool) -> Text:
             stack.pop_all()  # it stays open
     whole = len(head) <= HEAD and pipe is None
     is_manifest = labelled and (is_manifest or _looks_like_manifest(head))
-    return Text(file, head, len(head) if whole else size, is_manifest, packed, whole, pipe, taken if pipe else b"")
+    size = len(head) if whole else size
+    kept = head if whole else head[:MARK]  # there may be thousands of files
+    return Text(file, kept, size, is_manifest, packed, whole, pipe, taken if pipe else b"")
 
 
 def _read(opened: IO[bytes], size: int) -> bytes:

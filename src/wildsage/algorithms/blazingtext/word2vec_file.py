@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def is_vectors(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             head = file.read(HEADER_BYTES)
-            if HEADER.match(head):
+            if HEADER.match(head.removeprefix(BOM_UTF8)):
                 return True
             size = int.from_bytes(head[:8], "little")
             if path.suffix != SAFETENSORS or size > LARGEST_HEADER or head[8:9] != b"{":
@@ -78,6 +79,8 @@ def read(path: Path) -> Vectors:
         data = np.asarray(np.memmap(path, np.uint8, mode="r")) if size else np.empty(0, np.uint8)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", file=path) from error
+    if data[: len(BOM_UTF8)].tobytes() == BOM_UTF8:  # as some editors leave it; no binary file begins so
+        data = data[len(BOM_UTF8) :]
     header = HEADER.match(data[:HEADER_BYTES].tobytes())
     if header is None:
         return _read_text(path, data, 0, *_measure(path, data))

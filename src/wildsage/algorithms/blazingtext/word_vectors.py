@@ -68,6 +68,8 @@ WORDS_PER_THREAD = 5000  # fewer, and a thread is not worth its start
 CHUNK = 3 << 30  # multiplications between two looks at the stop flag, about a tenth of a second
 # Words of each thread between two merges of its rows, when deterministic: a hundredth of its text, within these.
 SHORTEST_ROUND, LONGEST_ROUND = 2_000, 100_000
+NGRAM_BYTES = 2 * 8 + 2 * 4  # of an n-gram, while they are listed: buckets and hashes, then rows and weights
+PLACE_BYTES = 88  # of a place on one side of a window, or of a negative, in each thread; see Training._scratch
 TYPICAL_PATH = 20  # nodes, in a tree of words
 
 
@@ -561,6 +563,7 @@ def _train(
         subwords = Subwords.none()
         if parameters.makes_subwords:
             shape = (parameters.min_char, parameters.max_char, parameters.buckets)
+            _check_ngrams(context, vocabulary)
             subwords = Subwords.of(vocabulary.words, *shape, merge=earlier is None)
             report.say(
                 f"character n-grams: {int(subwords.sizes.sum()) - len(vocabulary.words):,}, in {subwords.ids.size:,} "
@@ -647,11 +650,35 @@ def advice(parameters: BlazingTextHyperparameters) -> str:
     )
 
 
+def _check_ngrams(context: TrainingContext[BlazingTextHyperparameters], vocabulary: Vocabulary) -> None:
+    """Refuse words whose n-grams cannot fit: one of 10,000 characters may have ten million."""
+    parameters = context.hyperparameters
+    sizes = np.array([2 + len(word.decode()) for word in vocabulary.words], np.int64)
+    longest = np.minimum(parameters.max_char, sizes)
+    kinds = np.maximum(0, longest - parameters.min_char + 1)
+    count = int(np.sum(kinds * (2 * (sizes + 1) - parameters.min_char - longest) // 2))
+    need = NGRAM_BYTES * count + 4 * parameters.buckets
+    if context.memory_bytes is not None and need > context.memory_bytes:
+        raise ClientError(
+            f"{sizes.size:,} words, the longest of {sizes.max() - 2:,} characters, have {count:,} character n-grams, "
+            f"which need {need / 1e9:.1f} GB of memory, and {context.memory_bytes / 1e9:.1f} GB is available: lower "
+            f"max_char (now {parameters.max_char}) or buckets (now {parameters.buckets:,}), raise min_count (now "
+            f"{parameters.min_count}), or give text of shorter words"
+        )
+
+
 def _check_memory(
     context: TrainingContext[BlazingTextHyperparameters], tokens: int, words: int, buckets: int, threads: int
 ) -> None:  # fmt: skip
     """Refuse what cannot fit, now that the text is known, before it is allocated."""
-    need = 4 * tokens + table_bytes(context.hyperparameters, words, buckets, threads)
+    parameters = context.hyperparameters
+    need = 4 * tokens + table_bytes(parameters, words, buckets, threads)
+    places = threads * PLACE_BYTES * (parameters.window_size + parameters.negative_samples)
+    if context.memory_bytes is not None and places > need and need + places > context.memory_bytes:
+        raise ClientError(
+            f"window_size = {parameters.window_size:,} and negative_samples = {parameters.negative_samples:,} need "
+            f"{places / 1e9:.1f} GB of memory, and {context.memory_bytes / 1e9:.1f} GB is available: lower them"
+        )
     if context.memory_bytes is not None and need > context.memory_bytes:
         raise ClientError(
             f"{tokens:,} words of text, and the vectors of {words:,} words and {buckets:,} n-grams' buckets, need "

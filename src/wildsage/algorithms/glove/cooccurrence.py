@@ -8,9 +8,9 @@ from __future__ import annotations
 import errno
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
@@ -35,7 +35,8 @@ from wildsage.algorithms.glove.kernels.counting import (
 from wildsage.contract.errors import ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
     from threading import Event
 
     from numpy.typing import NDArray
@@ -117,7 +118,7 @@ class Runs:
     """Cells and their counts, in sorted runs in two files."""
 
     def __init__(self, folder: Path) -> None:
-        self._keys, self._units = Appended(folder / "keys", np.int64), Appended(folder / "units", np.int64)
+        self._keys, self._units = Appended(folder, np.int64), Appended(folder, np.int64)
         self._lock = Lock()
         self.bounds: list[tuple[int, int]] = []
 
@@ -131,38 +132,48 @@ class Runs:
     def mapped(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return self._keys.mapped(), self._units.mapped()
 
-    def remove(self) -> None:
-        self._keys.path.unlink()
-        self._units.path.unlink()
+    def close(self) -> None:
+        self._keys.close()
+        self._units.close()
 
 
 class Appended:
-    """A file of numbers that grows."""
+    """A file of numbers that grows. It has no name, so that it is gone with the process, however that ends."""
 
-    def __init__(self, path: Path, dtype: Any) -> None:
-        self.path, self.dtype, self.size = path, np.dtype(dtype), 0
-        self.path.touch()
+    def __init__(self, folder: Path, dtype: Any) -> None:
+        self.folder, self.dtype, self.size = folder, np.dtype(dtype), 0
+        with self._space():
+            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 (it lives as long as this)
 
     def add(self, numbers: NDArray[Any]) -> int:
         """Write numbers behind the others; returns where they begin. Raises ClientError if the disk is full."""
-        try:
-            with self.path.open("ab") as file:
-                numbers.tofile(file)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, None):
-                raise
-            raise ClientError(
-                f"no space is left in {self.path.parent} for the counts of words: set TMPDIR to a folder with more, "
-                "raise min_count, or lower window_size"
-            ) from error
+        with self._space():
+            numbers.tofile(self._file)
         begin = self.size
         self.size += numbers.size
         return begin
 
     def mapped(self) -> NDArray[Any]:
+        """What was written."""
         if not self.size:
             return np.empty(0, self.dtype)
-        return np.asarray(np.memmap(self.path, self.dtype, "r+"))
+        return np.asarray(np.memmap(self._file, self.dtype, "r+", shape=self.size))
+
+    def close(self) -> None:
+        """Add nothing more. The disk space goes with the last array that is a part of it."""
+        self._file.close()
+
+    @contextmanager
+    def _space(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None):
+                raise
+            raise ClientError(
+                f"no space is left in {self.folder} for the counts of words: set TMPDIR to a folder with more, "
+                "raise min_count, or lower window_size"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -194,17 +205,17 @@ def count(
     Raises StoppedEarlyError once `stop` is set, ClientError if the folder's disk is full.
     """
     threads = max(1, min(threads, memory // SMALLEST_SHARE))
-    runs = _write_runs(stream, counting, folder, threads, memory // threads, pool, stop, tell)
-    matrix = _merge(runs, counting, folder, threads, pool, stop)
-    runs.remove()
-    return matrix
+    with closing(Runs(folder)) as runs:
+        _write_runs(runs, stream, counting, threads, memory // threads, pool, stop, tell)
+        with closing(Appended(folder, np.int32)) as cells, closing(Appended(folder, np.float32)) as values:
+            return _merge(runs, cells, values, counting, threads, pool, stop)
 
 
 def _write_runs(
-    stream: NDArray[np.int32], counting: Counting, folder: Path, threads: int, memory: int, pool: ThreadPoolExecutor,
+    runs: Runs, stream: NDArray[np.int32], counting: Counting, threads: int, memory: int, pool: ThreadPoolExecutor,
     stop: Event, tell: Callable[[int], None],
-) -> Runs:  # fmt: skip
-    runs, lock = Runs(folder), Lock()
+) -> None:  # fmt: skip
+    lock = Lock()
     item = np.dtype(np.int64).itemsize
     corner = Corner.of(counting, min(LARGEST_CORNER, memory // 4 // item))
     room = max(counting.window + 1, min(LARGEST_LIST, (memory - corner.size * item) // (2 * item)))
@@ -250,10 +261,12 @@ def _write_runs(
         runs.add(keys[:cells], units[:cells])
 
     run_all(pool, [(work, ())] * threads)
-    return runs
 
 
-def _merge(runs: Runs, counting: Counting, folder: Path, threads: int, pool: ThreadPoolExecutor, stop: Event) -> Matrix:
+def _merge(
+    runs: Runs, cells_file: Appended, values_file: Appended, counting: Counting, threads: int,
+    pool: ThreadPoolExecutor, stop: Event,
+) -> Matrix:  # fmt: skip
     """Add up the runs, a row of blocks at a time in each thread."""
     keys, units = runs.mapped()
     ends = np.array(runs.bounds, np.int64).reshape(-1, 2)
@@ -261,7 +274,6 @@ def _merge(runs: Runs, counting: Counting, folder: Path, threads: int, pool: Thr
     marks = np.arange(counting.stripes + 1, dtype=np.int64) << row_shift
     cuts = np.array([begin + np.searchsorted(keys[begin:end], marks) for begin, end in ends], np.int64)
     cuts = cuts.reshape(-1, marks.size)
-    cells_file, values_file = Appended(folder / "cells", np.int32), Appended(folder / "values", np.float32)
     lock, stripes = Lock(), iter(range(counting.stripes))
     found: list[NDArray[np.int64]] = []
 
@@ -296,8 +308,3 @@ def _merge(runs: Runs, counting: Counting, folder: Path, threads: int, pool: Thr
     blocks = np.concatenate(found) if found else np.empty((0, 4), np.int64)
     order = np.lexsort((blocks[:, 1], blocks[:, 0]))
     return Matrix(counting, blocks[order], cells_file.mapped(), values_file.mapped().reshape(-1, 2))
-
-
-def working_folder() -> tempfile.TemporaryDirectory[str]:
-    """Where counts are kept while training, gone at the end."""
-    return tempfile.TemporaryDirectory(prefix="wildsage-glove-", ignore_cleanup_errors=True)

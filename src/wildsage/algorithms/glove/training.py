@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +34,7 @@ from wildsage.algorithms.blazingtext.ngrams import EOS
 from wildsage.algorithms.blazingtext.training import Checkpoint, Clock, run_watched
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary, check_words
 from wildsage.algorithms.blazingtext.word_vectors import make_stream
-from wildsage.algorithms.glove.cooccurrence import Counting, Matrix, count, working_folder
+from wildsage.algorithms.glove.cooccurrence import Counting, Matrix, count
 from wildsage.algorithms.glove.kernels.training import train_visits
 from wildsage.contract.errors import ClientError
 from wildsage.kernels.vector import aligned, padded
@@ -185,7 +186,8 @@ class Training:
         sizes = self._sizes[self.position.round * self.groups :][: self.groups]
         largest_first = iter(np.argsort(-sizes, kind="stable").tolist())
         shares, values = self.shares.reshape(-1), self.matrix.values.reshape(-1)
-        rate = np.float32(self.parameters.learning_rate)
+        with np.errstate(over="ignore"):  # then the cost is no number, which is told
+            rate = np.float32(self.parameters.learning_rate)
 
         def work(thread: int) -> None:
             while True:
@@ -279,9 +281,9 @@ def train(context: TrainingContext[GloveHyperparameters], earlier: GloveVectors 
 
     Raises ClientError for text that cannot be learnt from.
     """
-    with ThreadPoolExecutor(max(1, context.threads)) as pool, working_folder() as folder:
+    with ThreadPoolExecutor(max(1, context.threads)) as pool:
         try:
-            return _train(context, earlier, pool, Path(folder))
+            return _train(context, earlier, pool, Path(tempfile.gettempdir()))
         except StoppedEarlyError:
             raise ClientError("stopped before the first word was learnt, so there is no model to keep") from None
 
