@@ -219,7 +219,7 @@ def test_words_of_two_files_are_on_two_lines(packed: bool, tmp_path: Path, small
         ),
         labelled=False,
     )
-    words = [word for line in lines_of(made) for word in line]
+    words = [word for line in words_of_lines(made) for word in line]
     assert words == [b"a", b"b", b"</s>", b"c", b"</s>", b"long" * 40, *[b"x"] * 200, b"</s>", b"y"]
 
 
