@@ -12,7 +12,8 @@ from wildsage.cli import clients, names, show
 from wildsage.contract.errors import ClientError
 
 if TYPE_CHECKING:
-    from wildsage.contract.builtins import BuiltIn
+    from wildsage.contract.builtins import BuiltIn, ChannelFact
+    from wildsage.contract.hyperparameters import HyperparameterFact
     from wildsage.platform.service import Platform
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout, and nothing else there.")]
@@ -128,7 +129,7 @@ def train(
           mode=supervised epochs=10 early_stopping=true --name reviews
       wildsage train blazingtext train=train.txt mode=supervised --detach
     """
-    from wildsage.cli.arguments import channels_of, hyperparameters_of, required, sort_out
+    from wildsage.cli.arguments import channels_of, hyperparameters_of, required, sort_out, switches_of
     from wildsage.contract.hyperparameters import table_problems
     from wildsage.platform.algorithms import facts_of
     from wildsage.sdk.estimator import Estimator
@@ -138,6 +139,7 @@ def train(
         arguments or [],
         channels=channels_of(built_in),
         hyperparameters=hyperparameters_of(built_in),
+        switches=switches_of(built_in),
         forced_channels=channel or [],
         forced_hyperparameters=hyperparameter or [],
     )
@@ -278,15 +280,17 @@ def _describe(built_in: BuiltIn, *, available: bool) -> None:
     for each in built_in.hyperparameters:
         default = "required" if each.required else each.default
         some = () if modes <= set(each.applies_to) else each.applies_to
-        rows.append((each.name, each.type, each.allowed(), default, each.meaning, ", ".join(some)))
+        meaning = f"{each.meaning} ({each.note})" if each.note else each.meaning
+        row = (each.name, each.type, each.allowed(), default, _marked(meaning, each, built_in), ", ".join(some))
+        rows.append(row)
     show.table(("Name", "Type", "Range", "Default", "Meaning", "For"), rows, empty="none")
     show.line("\nChannels")
     rows = [
         (
             each.name,
             "required" if each.required else "optional",
-            f"{', '.join(each.content_types)} ({', '.join(each.input_modes)})",
-            each.meaning,
+            f"{', '.join(each.content_types)} ({', '.join(each.input_modes)})" if each.content_types else "",
+            _marked(each.meaning, each, built_in),
         )
         for each in built_in.channels
     ]
@@ -294,6 +298,11 @@ def _describe(built_in: BuiltIn, *, available: bool) -> None:
     show.line("\nMetrics")
     rows = [(each.name, each.direction or "", each.meaning, each.regex or "") for each in built_in.metrics]
     show.table(("Name", "", "Meaning", "Regex of its log line"), rows, empty="none")
+
+
+def _marked(meaning: str, fact: HyperparameterFact | ChannelFact, built_in: BuiltIn) -> str:
+    """A meaning, with a mark where the managed service does not have such a thing, though it has the algorithm."""
+    return f"{meaning} [ours]" if fact.beyond_contract and not built_in.beyond_contract else meaning
 
 
 def _watch(platform: Platform, job: str, *, quiet: bool) -> None:
