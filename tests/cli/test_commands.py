@@ -185,6 +185,7 @@ def test_jobs_and_logs(call: Call, job: str) -> None:
     shown = call("jobs", job).out
     assert "Completed" in shown
     assert "validation:accuracy" in shown
+    assert f"{job}/output/output.tar.gz\n" in shown  # the scores by label
     assert "#validation_accuracy: " in call("logs", job).out
     assert call("logs", job).out == call("logs", "-f", job).out
     lines = [json.loads(line)["message"] for line in call("logs", job, "--json").out.splitlines()]
@@ -208,6 +209,21 @@ def test_predict_straight_from_a_model(call: Call, request: pytest.FixtureReques
     label_shown, probability_shown, text = call("predict", name, TEXT).out.rstrip("\n").split("\t")
     assert (label_shown, text) == (label, TEXT)
     assert float(probability_shown) == pytest.approx(probability, abs=1e-4)
+
+
+def test_predict_explains_and_leaves_out_what_is_improbable(call: Call, job: str) -> None:
+    everything = call("predict", job, TEXT, "-k", "-1", "--json").json[0]
+    assert len(everything["label"]) == 3
+    answer = call("predict", job, TEXT, "-k", "-1", "--threshold", "0.4", "--json").json[0]
+    assert answer["label"] == everything["label"][: sum(p >= 0.4 for p in everything["prob"])]
+    shown = call("predict", job, TEXT, "--explain").out
+    best, _, weights = shown.partition("\n\n")
+    assert best.startswith(everything["label"][0])
+    words = {line.split("\t")[0] for line in weights.splitlines()}
+    assert words & set(TEXT.split())
+    assert "k = 0 is not allowed" in call("predict", job, TEXT, "-k", "0").err
+    assert "threshold = 2.0 is not allowed" in call("predict", job, TEXT, "--threshold", "2").err
+    assert call("predict", job, "--explain", "--content-type", "text/csv").code == 2
 
 
 def test_predict_reads_a_file_and_stdin(call: Call, job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

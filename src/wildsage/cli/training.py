@@ -377,6 +377,7 @@ def _describe_job(platform: Platform, job: dict[str, Any]) -> None:
         ("Created", show.when(job.get("CreationTime"))),
         ("Took", show.duration(_lasted(job))),
         ("Model", job.get("ModelArtifacts", {}).get("S3ModelArtifacts")),
+        ("Output data", platform.training_output(name)),
     ]
     latest = {record.name: record.value for record in platform.training_metrics(name)}
     facts += [(metric, f"{value:.6g}") for metric, value in latest.items()]
