@@ -182,7 +182,8 @@ CHANNELS_BEYOND_CONTRACT: dict[str, list[dict[str, Any]]] = {
             (
                 "pretrained_vectors",
                 ["text/plain", "application/octet-stream"],
-                "a file of word vectors that words start from, of vector_dim columns; supervised mode only",
+                "word vectors that words start from, of vector_dim columns: a file, or a job's model.tar.gz; "
+                "supervised mode only",
             ),
             (
                 "model",

@@ -180,6 +180,17 @@ def test_a_detached_job_can_be_stopped(call: Call, home: Path, files: dict[str, 
     until(lambda: call("jobs", "endless", "--json").json["TrainingJobStatus"] == "Stopped", what="the job stops")
 
 
+def test_training_goes_on_from_a_job_by_its_name(call: Call, job: str, files: dict[str, Path]) -> None:
+    settings = ("mode=supervised", "epochs=1", "vector_dim=8", "min_count=1", "buckets=5000")
+    said = call("train", "blazingtext", f"train={files['train']}", f"model={job}", *settings, "--name", "goes-on")
+    assert said.code == 0, said.err
+    assert "going on from a model of" in said.out
+    said = call("train", "blazingtext", f"train={files['train']}", "model=nobody", *settings)
+    assert said.code == 1
+    assert 'channel "model": ' in said.err
+    assert "nobody does not exist" in said.err
+
+
 def test_jobs_and_logs(call: Call, job: str) -> None:
     assert f"{job}\tCompleted\t" in call("jobs").out
     shown = call("jobs", job).out

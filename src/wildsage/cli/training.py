@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from wildsage.platform.service import Platform
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout, and nothing else there.")]
+MODEL_CHANNELS = {"model", "pretrained_vectors"}
 _STAMP = re.compile(r"^\[[^\]]* (?:DEBUG|INFO|WARNING|ERROR) [^\]]*\] ")
 
 
@@ -121,6 +123,10 @@ def train(
     after Ctrl-C, or with --detach, it goes on by itself, and `wildsage logs -f`
     follows it.
 
+    The channels model and pretrained_vectors take a job's name, too. A name that
+    is a channel and a hyperparameter (evaluation) is the latter if its value is
+    true or false.
+
     Examples:
 
     \b
@@ -128,6 +134,7 @@ def train(
       wildsage train blazingtext train=train.txt validation=val.txt \\
           mode=supervised epochs=10 early_stopping=true --name reviews
       wildsage train blazingtext train=train.txt mode=supervised --detach
+      wildsage train blazingtext train=more.txt model=JOB mode=supervised
     """
     from wildsage.cli.arguments import channels_of, hyperparameters_of, required, sort_out, switches_of
     from wildsage.contract.hyperparameters import table_problems
@@ -156,7 +163,7 @@ def train(
         sagemaker_session=clients.session(platform),
     )
     estimator.set_hyperparameters(**given.hyperparameters)
-    estimator.fit(given.channels, wait=False, job_name=name)
+    estimator.fit(_models_found(platform, given.channels), wait=False, job_name=name)
     job = estimator.jobs[-1].name
     if detach:
         if json:
@@ -298,6 +305,21 @@ def _describe(built_in: BuiltIn, *, available: bool) -> None:
     show.line("\nMetrics")
     rows = [(each.name, each.direction or "", each.meaning, each.regex or "") for each in built_in.metrics]
     show.table(("Name", "", "Meaning", "Regex of its log line"), rows, empty="none")
+
+
+def _models_found(platform: Platform, channels: dict[str, str]) -> dict[str, str]:
+    """The channels, with the model's file for the name of a job where a model is wanted. A path comes before a job."""
+    from pathlib import Path
+
+    from wildsage.platform.errors import ServiceError
+
+    found = dict(channels)
+    for name in MODEL_CHANNELS & channels.keys():
+        with suppress(ServiceError, OSError):  # what is neither is told as a path that does not exist
+            if not Path(channels[name]).exists():
+                job = platform.describe_training_job(TrainingJobName=channels[name])
+                found[name] = job.get("ModelArtifacts", {}).get("S3ModelArtifacts") or channels[name]
+    return found
 
 
 def _marked(meaning: str, fact: HyperparameterFact | ChannelFact, built_in: BuiltIn) -> str:
