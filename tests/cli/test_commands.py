@@ -180,6 +180,20 @@ def test_a_detached_job_can_be_stopped(call: Call, home: Path, files: dict[str, 
     until(lambda: call("jobs", "endless", "--json").json["TrainingJobStatus"] == "Stopped", what="the job stops")
 
 
+def test_a_classifier_has_no_words_to_ask(call: Call, job: str) -> None:
+    said = call("words", job, "nearest", "dress")
+    assert said.err == "wildsage: a text classifier, not word vectors; `wildsage predict` asks it\n"
+
+
+def test_checkpoints_have_a_folder_of_their_own(call: Call, files: dict[str, Path], tmp_path: Path) -> None:
+    settings = ("mode=supervised", "epochs=2", "vector_dim=8", "min_count=1", "buckets=5000")
+    command = ("train", "blazingtext", f"train={files['train']}", *settings, "--checkpoints", tmp_path / "points")
+    said = call(*command, "--json")
+    assert said.json["CheckpointConfig"]["S3Uri"] == str(tmp_path / "points")
+    assert any((tmp_path / "points").iterdir())
+    assert "resuming from the checkpoint" in call(*command).out
+
+
 def test_training_goes_on_from_a_job_by_its_name(call: Call, job: str, files: dict[str, Path]) -> None:
     settings = ("mode=supervised", "epochs=1", "vector_dim=8", "min_count=1", "buckets=5000")
     said = call("train", "blazingtext", f"train={files['train']}", f"model={job}", *settings, "--name", "goes-on")

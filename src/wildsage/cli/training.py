@@ -113,6 +113,14 @@ def train(
             "--output", "-o", metavar="PATH", help="Where the model goes.", show_default="artifacts of the home"
         ),
     ] = None,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Keep checkpoints here; a job with the same data and hyperparameters goes on from them.",
+            show_default=False,
+        ),
+    ] = None,
     max_run: Annotated[int, typer.Option(metavar="SECONDS", help="Stop the job after so long.", min=1)] = 86_400,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Start the job and return at once.")] = False,
     json: Json = False,
@@ -159,6 +167,7 @@ def train(
         instance_count=1,
         instance_type="local",
         output_path=output,
+        checkpoint_s3_uri=checkpoints,
         max_run=max_run,
         sagemaker_session=clients.session(platform),
     )
