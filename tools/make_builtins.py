@@ -22,7 +22,7 @@ CONTRACT = Path(__file__).parents[1] / "src" / "wildsage" / "contract"
 
 # Names that people type, beside those of the facts. A name is compared by its letters and digits alone.
 MORE_ALIASES = {
-    "blazingtext": ["blazing_text", "fastText"],
+    "blazingtext": ["blazing_text", "fastText", "word2vec"],
     "forecasting-deepar": ["deep-ar"],
     "ipinsights": ["IP Insights"],
     "knn": ["k-nearest neighbours"],
