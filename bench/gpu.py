@@ -141,7 +141,7 @@ def lines(given: argparse.Namespace, folder: Path) -> None:
             seconds = statistics.median(run["seconds"] for run in found)
             speed = statistics.median(run.get("words_per_second", tokens / seconds) for run in found)
             accuracy = word_vectors.spread([run["accuracy"] for run in found], 2)
-            flight = found[0].get("in_flight", cores)
+            flight = found[0].get("in_flight") or cores
             print(f"| {name} | {who} | {seconds:.2f} | {speed / 1e6:.1f} | {flight} | {accuracy} |", flush=True)
 
 

@@ -66,7 +66,12 @@ def hyperparameters_page() -> str:
             parts.append("*Ours*: the managed service has nothing of this name.")
         parts.append("\n".join([_row("name", "type", "range", "default", "meaning", "modes"), "|---" * 6 + "|", *rows]))
         rows = [
-            _row(f"`{each.name}`", "yes" if each.required else "no", ", ".join(each.content_types), each.meaning)
+            _row(
+                f"`{each.name}`",
+                "yes" if each.required else "no",
+                ", ".join(each.content_types),
+                each.meaning + (" *ours*" if each.beyond_contract else ""),
+            )
             for each in facts.channels
         ]
         parts.append("\n".join([_row("channel", "required", "content types", "meaning"), "|---" * 4 + "|", *rows]))

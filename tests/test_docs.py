@@ -81,7 +81,7 @@ def test_the_python_of_the_readme_runs(workplace: Path) -> None:
 
 
 def test_the_shell_of_the_readme_runs(workplace: Path) -> None:
-    make, commands = blocks(ROOT / "README.md", "sh")
+    make, commands, _ = blocks(ROOT / "README.md", "sh")
     targets = re.findall(r"^make (\w+)", make, re.MULTILINE)
     assert targets == ["quickstart", "test"]
     if shutil.which("curl") is None:
@@ -90,6 +90,15 @@ def test_the_shell_of_the_readme_runs(workplace: Path) -> None:
     assert "endpoint reviews is deleted" in output
     if shutil.which("curl") is not None:
         assert '"label":' in output
+
+
+def test_the_word_vectors_of_the_readme_are_made(workplace: Path) -> None:
+    *_, commands = blocks(ROOT / "README.md", "sh")
+    output = run(["bash", "-euo", "pipefail", "-c", commands])
+    assert re.search(r"^\S+\t[01]\.\d{4}$", output, re.MULTILINE), output  # the nearest words, with their cosines
+    assert re.search(r"^dresssy( -?\d\S*){100}$", output, re.MULTILINE)
+    assert "vectors of 100 columns are in vectors.safetensors" in output
+    assert "words start from one (" in output
 
 
 def test_make_help_names_every_command_of_the_documents() -> None:

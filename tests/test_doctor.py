@@ -74,9 +74,21 @@ def test_cards_are_told_by_their_own_tool(
     tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(doctor, "_installed", lambda name: True)
     finding = doctor.gpu()
     assert finding.verdict is verdict
     assert found in finding.found
+
+
+def test_a_card_without_its_package_is_told_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'Some Card, 81559 MiB'\n")
+    tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(doctor, "_installed", lambda name: False)
+    finding = doctor.gpu()
+    assert (finding.verdict, finding.found) == (Verdict.OPTIONAL, "Some Card, 81559 MiB; not here: numba-cuda")
+    assert "'.[gpu]'" in finding.advice
 
 
 def test_a_missing_extra_comes_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ CONTRACT = Path(__file__).parents[1] / "src" / "wildsage" / "contract"
 
 # Names that people type, beside those of the facts. A name is compared by its letters and digits alone.
 MORE_ALIASES = {
-    "blazingtext": ["blazing_text", "fastText"],
+    "blazingtext": ["blazing_text", "fastText", "word2vec"],
     "forecasting-deepar": ["deep-ar"],
     "ipinsights": ["IP Insights"],
     "knn": ["k-nearest neighbours"],
@@ -155,6 +155,52 @@ BEYOND_CONTRACT: dict[str, list[dict[str, Any]]] = {
     ]
 }
 
+# Channels that Wildsage adds to the contract: what training begins with, and sets of its own to be measured on.
+CHANNELS_BEYOND_CONTRACT: dict[str, list[dict[str, Any]]] = {
+    "blazingtext": [
+        {
+            "name": name,
+            "required": False,
+            "meaning": meaning,
+            "content_types": content_types,
+            "input_modes": ["File"],
+            "distributions": ["FullyReplicated"],
+            "beyond_contract": True,
+        }
+        for name, content_types, meaning in (
+            (
+                "test",
+                ["text/plain"],
+                "same format as train; precision, recall and F1 by label on it are in the output data; "
+                "supervised mode only",
+            ),
+            (
+                "evaluation",
+                ["text/plain"],
+                "sets of word pairs that people judged, lines of two words and a score; not in supervised mode",
+            ),
+            (
+                "pretrained_vectors",
+                ["text/plain", "application/octet-stream"],
+                "word vectors that words start from, of vector_dim columns: a file, or a job's model.tar.gz; "
+                "supervised mode only",
+            ),
+            (
+                "model",
+                ["application/x-sagemaker-model"],
+                "a model to go on from: model.tar.gz, model.bin or vectors.bin, or vectors.txt",
+            ),
+        )
+    ]
+}
+
+# What is worth saying of a hyperparameter of the contract, since it is otherwise here.
+NOTES: dict[str, dict[str, str]] = {
+    "blazingtext": {
+        "evaluation": "here on the word pairs of channel evaluation; WordSimilarity-353 does not come along"
+    }
+}
+
 # Regexes that leave a word open, and the word that Wildsage writes there.
 OPEN_WORDS = [
     (r"\S+_objective", "loss_objective"),
@@ -202,6 +248,7 @@ def built_in(fact: dict[str, Any]) -> dict[str, Any]:
     name = fact["name"]
     aliases = [alias for alias in fact["aliases"] if "(" not in alias] + MORE_ALIASES.get(name, [])
     known = {hyperparameter["name"] for hyperparameter in BEYOND_CONTRACT.get(name, [])} & set(fact["hyperparameters"])
+    notes = NOTES.get(name, {})
     if known:
         raise SystemExit(f"{name}: {known} is in the contract, not beyond it")
     return {
@@ -210,14 +257,17 @@ def built_in(fact: dict[str, Any]) -> dict[str, Any]:
         "versions": [str(version) for version in fact["image_versions"]],
         "version_aliases": {"latest": fact.get("version_aliases", {}).get("latest", "1")},
         "tasks": fact["tasks"],
-        "hyperparameters": [hyperparameter(key, row) for key, row in fact["hyperparameters"].items()]
+        "hyperparameters": [
+            hyperparameter(key, row | ({"note": notes[key]} if key in notes else {}))
+            for key, row in fact["hyperparameters"].items()
+        ]
         + BEYOND_CONTRACT.get(name, []),
         "container_only_hyperparameters": [
             hyperparameter(key, row) for key, row in fact.get("container_only_hyperparameters", {}).items()
         ],
         "tunable": [keep(row, KEPT_TUNABLE_FIELDS) for row in fact["tunable"]],
         "metrics": [metric(row, name) for row in fact["metrics"]],
-        "channels": [channel(row) for row in fact["channels"]],
+        "channels": [channel(row) for row in fact["channels"]] + CHANNELS_BEYOND_CONTRACT.get(name, []),
         "request_types": fact["inference"]["request_content_types"],
         "response_types": fact["inference"]["response_content_types"],
         "examples": fact["inference"]["examples"],

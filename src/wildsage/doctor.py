@@ -81,7 +81,7 @@ def memory() -> Finding:
 
 
 def gpu() -> Finding:
-    """NVIDIA cards by their own tool; no built-in needs one so far."""
+    """NVIDIA cards by their own tool; no built-in needs one, and those that use one want the extra gpu."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return Finding("gpu", Verdict.OPTIONAL, "none", "nothing to do: every built-in here runs on the processor")
@@ -96,6 +96,9 @@ def gpu() -> Finding:
     except (OSError, subprocess.SubprocessError) as error:
         return Finding("gpu", Verdict.OPTIONAL, f"nvidia-smi does not answer ({error})", "check the NVIDIA driver")
     cards = [line.strip() for line in answer.stdout.splitlines() if line.strip()]
+    if cards and not _installed("numba-cuda"):
+        advice = f"to train on it: {Path(sys.executable)} -m pip install -e '.[gpu]' in the checkout"
+        return Finding("gpu", Verdict.OPTIONAL, f"{'; '.join(cards)}; not here: numba-cuda", advice)
     return Finding("gpu", Verdict.GOOD if cards else Verdict.OPTIONAL, "; ".join(cards) or "none")
 
 

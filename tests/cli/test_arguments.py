@@ -25,6 +25,15 @@ def test_names_decide() -> None:
     assert sorted_out.hyperparameters == {"mode": "supervised", "epochs": "10"}
 
 
+def test_a_name_that_is_both_is_a_switch_if_its_value_is_one() -> None:
+    both = {"channels": ("train", "evaluation"), "hyperparameters": ("evaluation",), "switches": ("evaluation",)}
+    assert sort_out(["evaluation=False"], **both) == JobArguments({}, {"evaluation": "False"})
+    assert sort_out(["evaluation=pairs.txt"], **both) == JobArguments({"evaluation": "pairs.txt"}, {})
+    assert sort_out(["evaluation=true", "evaluation=a"], **both) == JobArguments(
+        {"evaluation": "a"}, {"evaluation": "true"}
+    )
+
+
 def test_val_is_the_validation_channel() -> None:
     assert sort("val=v.txt").channels == {"val": "v.txt"}
 

@@ -180,11 +180,37 @@ def test_a_detached_job_can_be_stopped(call: Call, home: Path, files: dict[str, 
     until(lambda: call("jobs", "endless", "--json").json["TrainingJobStatus"] == "Stopped", what="the job stops")
 
 
+def test_a_classifier_has_no_words_to_ask(call: Call, job: str) -> None:
+    said = call("words", job, "nearest", "dress")
+    assert said.err == "wildsage: a text classifier, not word vectors; `wildsage predict` asks it\n"
+
+
+def test_checkpoints_have_a_folder_of_their_own(call: Call, files: dict[str, Path], tmp_path: Path) -> None:
+    settings = ("mode=supervised", "epochs=2", "vector_dim=8", "min_count=1", "buckets=5000")
+    command = ("train", "blazingtext", f"train={files['train']}", *settings, "--checkpoints", tmp_path / "points")
+    said = call(*command, "--json")
+    assert said.json["CheckpointConfig"]["S3Uri"] == str(tmp_path / "points")
+    assert any((tmp_path / "points").iterdir())
+    assert "resuming from the checkpoint" in call(*command).out
+
+
+def test_training_goes_on_from_a_job_by_its_name(call: Call, job: str, files: dict[str, Path]) -> None:
+    settings = ("mode=supervised", "epochs=1", "vector_dim=8", "min_count=1", "buckets=5000")
+    said = call("train", "blazingtext", f"train={files['train']}", f"model={job}", *settings, "--name", "goes-on")
+    assert said.code == 0, said.err
+    assert "going on from a model of" in said.out
+    said = call("train", "blazingtext", f"train={files['train']}", "model=nobody", *settings)
+    assert said.code == 1
+    assert 'channel "model": ' in said.err
+    assert "nobody does not exist" in said.err
+
+
 def test_jobs_and_logs(call: Call, job: str) -> None:
     assert f"{job}\tCompleted\t" in call("jobs").out
     shown = call("jobs", job).out
     assert "Completed" in shown
     assert "validation:accuracy" in shown
+    assert f"{job}/output/output.tar.gz\n" in shown  # the scores by label
     assert "#validation_accuracy: " in call("logs", job).out
     assert call("logs", job).out == call("logs", "-f", job).out
     lines = [json.loads(line)["message"] for line in call("logs", job, "--json").out.splitlines()]
@@ -208,6 +234,21 @@ def test_predict_straight_from_a_model(call: Call, request: pytest.FixtureReques
     label_shown, probability_shown, text = call("predict", name, TEXT).out.rstrip("\n").split("\t")
     assert (label_shown, text) == (label, TEXT)
     assert float(probability_shown) == pytest.approx(probability, abs=1e-4)
+
+
+def test_predict_explains_and_leaves_out_what_is_improbable(call: Call, job: str) -> None:
+    everything = call("predict", job, TEXT, "-k", "-1", "--json").json[0]
+    assert len(everything["label"]) == 3
+    answer = call("predict", job, TEXT, "-k", "-1", "--threshold", "0.4", "--json").json[0]
+    assert answer["label"] == everything["label"][: sum(p >= 0.4 for p in everything["prob"])]
+    shown = call("predict", job, TEXT, "--explain").out
+    best, _, weights = shown.partition("\n\n")
+    assert best.startswith(everything["label"][0])
+    words = {line.split("\t")[0] for line in weights.splitlines()}
+    assert words & set(TEXT.split())
+    assert "k = 0 is not allowed" in call("predict", job, TEXT, "-k", "0").err
+    assert "threshold = 2.0 is not allowed" in call("predict", job, TEXT, "--threshold", "2").err
+    assert call("predict", job, "--explain", "--content-type", "text/csv").code == 2
 
 
 def test_predict_reads_a_file_and_stdin(call: Call, job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,10 +163,9 @@ def test_the_table_says_what_the_model_says(algorithm: Algorithm[Any], name: str
 
 
 def test_its_channels_are_those_of_the_table(algorithm: Algorithm[Any], name: str) -> None:
-    # A built-in may take beyond its table what to begin with, and sets of its own to be measured on.
-    known = {channel.name for channel in table(name).channels} | {"model", "pretrained_vectors", "evaluation", "test"}
-    assert set(algorithm.required_channels) == {channel.name for channel in table(name).channels if channel.required}
-    assert set(algorithm.optional_channels) <= known
+    required = {channel.name for channel in table(name).channels if channel.required}
+    assert set(algorithm.required_channels) == required
+    assert set(algorithm.optional_channels) == {channel.name for channel in table(name).channels} - required
 
 
 def test_its_request_types_are_those_of_the_table(algorithm: Algorithm[Any], name: str) -> None:

@@ -305,6 +305,18 @@ def test_input_modes_are_held_to_the_table(tmp_path: Path) -> None:
     assert problems == ['channel "validation": input mode Pipe is not allowed: FastFile, File']
 
 
+def test_a_model_with_holes_is_measured_by_what_it_takes_of_the_disk(tmp_path: Path) -> None:
+    class Hollow:
+        def save(self, folder: Path) -> None:
+            with (folder / "model.bin").open("wb") as file:
+                file.write(bytes(1000))
+                file.truncate(100 << 20)
+
+    files, total, taken = train.save(Hollow(), tmp_path / "model")  # type: ignore[arg-type]
+    assert (files, total) == (1, 100 << 20)
+    assert taken < total / 10
+
+
 def test_the_log_shows_that_the_job_runs_before_it_has_ended(packages: Path, base: Path) -> None:
     process = start(packages, lay_out(base, rounds="1", behaviour="wait"))
     try:

@@ -34,12 +34,14 @@ def sort_out(
     *,
     channels: Collection[str],
     hyperparameters: Collection[str],
+    switches: Collection[str] = (),
     forced_channels: Sequence[str] = (),
     forced_hyperparameters: Sequence[str] = (),
 ) -> JobArguments:
     """Tell channels from hyperparameters by the names that the algorithm has; the forced ones are what they are.
 
-    arguments: NAME=VALUE each, as the forced ones are. channels, hyperparameters: the algorithm's own names.
+    arguments: NAME=VALUE each, as the forced ones are. channels, hyperparameters: the algorithm's own names. switches:
+    those hyperparameters that are true or false; where a channel has the name of one (evaluation), the value decides.
     Raises ClientError that names every argument that is neither, with the nearest right name, and every repeated one.
     """
     sorted_out = JobArguments()
@@ -59,7 +61,9 @@ def sort_out(
         except ClientError as error:
             problems.append(str(error))
             continue
-        if name in channels or canonical(name) in channels:
+        if name in switches and value.strip().lower() in ("true", "false"):
+            put(sorted_out.hyperparameters, "hyperparameter", name, value)
+        elif name in channels or canonical(name) in channels:
             put(sorted_out.channels, "channel", name, value)
         elif name in hyperparameters:
             put(sorted_out.hyperparameters, "hyperparameter", name, value)
@@ -104,3 +108,8 @@ def channels_of(built_in: BuiltIn) -> dict[str, bool]:
 def hyperparameters_of(built_in: BuiltIn) -> list[str]:
     """The hyperparameters' names, aliases among them."""
     return [name for each in built_in.hyperparameters for name in (each.name, *each.aliases)]
+
+
+def switches_of(built_in: BuiltIn) -> list[str]:
+    """Those of them that are true or false."""
+    return [name for each in built_in.hyperparameters if each.type == "bool" for name in (each.name, *each.aliases)]

@@ -189,8 +189,15 @@ def predict(
     ] = None,
     k: Annotated[
         int | None,
-        typer.Option("-k", metavar="N", help="So many labels each, the best first.", min=1, show_default=False),
+        typer.Option("-k", metavar="N", help="So many labels each, the best first; -1: all.", show_default=False),
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(metavar="P", help="Only labels at least as probable, from 0 to 1.", show_default=False),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show what each word or n-gram adds to the best label.")
+    ] = False,
     content_type: Annotated[
         str | None,
         typer.Option(
@@ -213,6 +220,7 @@ def predict(
     \b
       wildsage predict reviews "love it , so soft"
       wildsage predict model.tar.gz "love it , so soft" -k 3
+      wildsage predict reviews "love it , so soft" --explain
       wildsage predict reviews --file reviews.txt --json
       wildsage predict reviews --content-type text/csv --file rows.csv
     """
@@ -221,6 +229,10 @@ def predict(
         raise typer.BadParameter("give texts or --file, not both")
     if texts and content_type is not None:
         raise typer.BadParameter("--content-type goes with --file or stdin")
+    wishes = {"k": k, "threshold": threshold, "explain": explain or None}
+    configuration = {name: value for name, value in wishes.items() if value is not None}
+    if configuration and content_type is not None:
+        raise typer.BadParameter("-k, --threshold and --explain cannot be written into a file that is sent as it is")
     platform = clients.platform()
     if content_type is not None:
         answer = _ask(platform, target, _read(file), content_type, accept or "*/*")
@@ -230,8 +242,8 @@ def predict(
     if not instances:
         raise ClientError("nothing to ask: the input has no line of text")
     body: dict[str, Any] = {"instances": instances}
-    if k is not None:
-        body["configuration"] = {"k": k}
+    if configuration:
+        body["configuration"] = configuration
     said = jsonlib.loads(_ask(platform, target, jsonlib.dumps(body).encode(), JSON_TYPE, accept or JSON_TYPE))
     if json:
         show.as_json(said)
@@ -243,7 +255,18 @@ def predict(
             for text, answer in zip(instances, answers, strict=True)
             for label, probability in zip(answer["label"], answer["prob"], strict=True)
         ]
-        show.table(("Label", "Probability", "Text"), rows, empty="no answers")
+        show.table(
+            ("Label", "Probability", "Text"), rows, empty="no label is so probable" if threshold else "no answers"
+        )
+        if explain:
+            show.line("")
+            parts = [
+                (part["token"], f"{part['weight']:+.3f}", text)
+                for text, answer in zip(instances, answers, strict=True)
+                for part in sorted(answer.get("explanation", []), key=lambda part: -abs(part["weight"]))
+                if part["weight"]  # an n-gram that training never saw adds nothing
+            ]
+            show.table(("Word or n-gram", "Weight", "Text"), parts, empty="the model explains nothing")
         return
     for answer in answers:
         show.as_json_line(answer)

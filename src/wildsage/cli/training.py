@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,10 +13,12 @@ from wildsage.cli import clients, names, show
 from wildsage.contract.errors import ClientError
 
 if TYPE_CHECKING:
-    from wildsage.contract.builtins import BuiltIn
+    from wildsage.contract.builtins import BuiltIn, ChannelFact
+    from wildsage.contract.hyperparameters import HyperparameterFact
     from wildsage.platform.service import Platform
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout, and nothing else there.")]
+MODEL_CHANNELS = {"model", "pretrained_vectors"}
 _STAMP = re.compile(r"^\[[^\]]* (?:DEBUG|INFO|WARNING|ERROR) [^\]]*\] ")
 
 
@@ -110,6 +113,14 @@ def train(
             "--output", "-o", metavar="PATH", help="Where the model goes.", show_default="artifacts of the home"
         ),
     ] = None,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Keep checkpoints here; a job with the same data and hyperparameters goes on from them.",
+            show_default=False,
+        ),
+    ] = None,
     max_run: Annotated[int, typer.Option(metavar="SECONDS", help="Stop the job after so long.", min=1)] = 86_400,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Start the job and return at once.")] = False,
     json: Json = False,
@@ -120,6 +131,10 @@ def train(
     after Ctrl-C, or with --detach, it goes on by itself, and `wildsage logs -f`
     follows it.
 
+    The channels model and pretrained_vectors take a job's name, too. A name that
+    is a channel and a hyperparameter (evaluation) is the latter if its value is
+    true or false.
+
     Examples:
 
     \b
@@ -127,8 +142,9 @@ def train(
       wildsage train blazingtext train=train.txt validation=val.txt \\
           mode=supervised epochs=10 early_stopping=true --name reviews
       wildsage train blazingtext train=train.txt mode=supervised --detach
+      wildsage train blazingtext train=more.txt model=JOB mode=supervised
     """
-    from wildsage.cli.arguments import channels_of, hyperparameters_of, required, sort_out
+    from wildsage.cli.arguments import channels_of, hyperparameters_of, required, sort_out, switches_of
     from wildsage.contract.hyperparameters import table_problems
     from wildsage.platform.algorithms import facts_of
     from wildsage.sdk.estimator import Estimator
@@ -138,6 +154,7 @@ def train(
         arguments or [],
         channels=channels_of(built_in),
         hyperparameters=hyperparameters_of(built_in),
+        switches=switches_of(built_in),
         forced_channels=channel or [],
         forced_hyperparameters=hyperparameter or [],
     )
@@ -150,11 +167,12 @@ def train(
         instance_count=1,
         instance_type="local",
         output_path=output,
+        checkpoint_s3_uri=checkpoints,
         max_run=max_run,
         sagemaker_session=clients.session(platform),
     )
     estimator.set_hyperparameters(**given.hyperparameters)
-    estimator.fit(given.channels, wait=False, job_name=name)
+    estimator.fit(_models_found(platform, given.channels), wait=False, job_name=name)
     job = estimator.jobs[-1].name
     if detach:
         if json:
@@ -278,15 +296,17 @@ def _describe(built_in: BuiltIn, *, available: bool) -> None:
     for each in built_in.hyperparameters:
         default = "required" if each.required else each.default
         some = () if modes <= set(each.applies_to) else each.applies_to
-        rows.append((each.name, each.type, each.allowed(), default, each.meaning, ", ".join(some)))
+        meaning = f"{each.meaning} ({each.note})" if each.note else each.meaning
+        row = (each.name, each.type, each.allowed(), default, _marked(meaning, each, built_in), ", ".join(some))
+        rows.append(row)
     show.table(("Name", "Type", "Range", "Default", "Meaning", "For"), rows, empty="none")
     show.line("\nChannels")
     rows = [
         (
             each.name,
             "required" if each.required else "optional",
-            f"{', '.join(each.content_types)} ({', '.join(each.input_modes)})",
-            each.meaning,
+            f"{', '.join(each.content_types)} ({', '.join(each.input_modes)})" if each.content_types else "",
+            _marked(each.meaning, each, built_in),
         )
         for each in built_in.channels
     ]
@@ -294,6 +314,26 @@ def _describe(built_in: BuiltIn, *, available: bool) -> None:
     show.line("\nMetrics")
     rows = [(each.name, each.direction or "", each.meaning, each.regex or "") for each in built_in.metrics]
     show.table(("Name", "", "Meaning", "Regex of its log line"), rows, empty="none")
+
+
+def _models_found(platform: Platform, channels: dict[str, str]) -> dict[str, str]:
+    """The channels, with the model's file for the name of a job where a model is wanted. A path comes before a job."""
+    from pathlib import Path
+
+    from wildsage.platform.errors import ServiceError
+
+    found = dict(channels)
+    for name in MODEL_CHANNELS & channels.keys():
+        with suppress(ServiceError, OSError):  # what is neither is told as a path that does not exist
+            if not Path(channels[name]).exists():
+                job = platform.describe_training_job(TrainingJobName=channels[name])
+                found[name] = job.get("ModelArtifacts", {}).get("S3ModelArtifacts") or channels[name]
+    return found
+
+
+def _marked(meaning: str, fact: HyperparameterFact | ChannelFact, built_in: BuiltIn) -> str:
+    """A meaning, with a mark where the managed service does not have such a thing, though it has the algorithm."""
+    return f"{meaning} [ours]" if fact.beyond_contract and not built_in.beyond_contract else meaning
 
 
 def _watch(platform: Platform, job: str, *, quiet: bool) -> None:
@@ -368,6 +408,7 @@ def _describe_job(platform: Platform, job: dict[str, Any]) -> None:
         ("Created", show.when(job.get("CreationTime"))),
         ("Took", show.duration(_lasted(job))),
         ("Model", job.get("ModelArtifacts", {}).get("S3ModelArtifacts")),
+        ("Output data", platform.training_output(name)),
     ]
     latest = {record.name: record.value for record in platform.training_metrics(name)}
     facts += [(metric, f"{value:.6g}") for metric, value in latest.items()]

@@ -76,6 +76,7 @@ class ChannelFact:
     distributions: tuple[str, ...]
     attribute_names: tuple[str, ...] = ()
     variant: str | None = None
+    beyond_contract: bool = False  # an addition of ours, which the managed service would refuse
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,10 @@ class Platform:
         """What a finished training says of itself; None before that."""
         return _object(self._training_jobs.layout(name).summary)
 
+    def training_output(self, name: str) -> str | None:
+        """Where the output data of an ended job is packed, such as the scores by label; None if there is none."""
+        return self._training_jobs.output(name)
+
     def training_metrics(self, name: str) -> list[MetricRecord]:
         """Every value that a job has reported, in order."""
         return self._training_jobs.metrics(name)

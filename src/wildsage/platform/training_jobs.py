@@ -97,6 +97,11 @@ class TrainingJobs(Jobs):
         record = self.context.get(self.kind, name, "DescribeTrainingJob")
         return _metrics(self.folder(name), record.request, record.created_at)
 
+    def output(self, name: str) -> str | None:
+        """Where the job's output data is packed, None if it has none, or has not ended."""
+        uri = self.context.get(self.kind, name, "DescribeTrainingJob").state.get("output")
+        return None if uri is None else str(uri)
+
     def lay_out(self, record: Record, folder: Path) -> Specification:
         layout = Layout(folder / "ml")
         layout.create()

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 # Instance types with a GPU; on a machine that has one, "local" asks for the processor all the same.
 GPU_INSTANCES = ("local_gpu", "ml.p", "ml.g")
+BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are
+HOLES_BYTES, NEARLY_ALL = 1 << 20, 0.9  # what holes are worth a word
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,11 +118,13 @@ def train(name: str, layout: Layout, stop: Event) -> None:
         watch.lap("start")
         model = algorithm.train(context)
         watch.lap("fit")
-        files, total = save(model, layout.model)
+        files, total, taken = save(model, layout.model)
         watch.lap("save")
         report.summary(seconds={"start": watch.laps["start"], "save": watch.laps["save"], "total": watch.total()})
     state = "Stopped" if stop.is_set() else "Completed"
     saved = f"{files} file{'' if files == 1 else 's'}, {_size(total)}"
+    if total > HOLES_BYTES and taken < NEARLY_ALL * total:
+        saved += f" with holes in them, which take {_size(taken)} of disk"
     took = f"{duration(watch.total())}, peak memory {_size(_peak_memory())}"
     log.info("%s after %s; the model is saved: %s", state, took, saved)
 
@@ -213,13 +217,16 @@ def check_memory(algorithm: Algorithm[Any], context: TrainingContext[Any]) -> No
     log.info("Memory: at most about %s%s; threads: %d", _size(estimate.peak_bytes), of, context.threads)
 
 
-def save(model: Model, folder: Path) -> tuple[int, int]:
-    """Save a model beside its folder, then move it there; returns its number of files and their bytes."""
+def save(model: Model, folder: Path) -> tuple[int, int, int]:
+    """Save a model beside its folder, then move it there.
+
+    Returns its number of files, their bytes, and those that they take of the disk, which are fewer if they have holes.
+    """
     with _staging(folder) as staging:
         model.save(staging)
-        sizes = [path.stat().st_size for path in staging.rglob("*") if path.is_file()]
+        found = [path.stat() for path in staging.rglob("*") if path.is_file()]
         _replace_folder(staging, folder)
-    return len(sizes), sum(sizes)
+    return len(found), sum(each.st_size for each in found), sum(each.st_blocks * BLOCK_BYTES for each in found)
 
 
 @contextmanager

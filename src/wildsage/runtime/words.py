@@ -22,10 +22,13 @@ COUNT = 10
 
 def answer(model: Path, action: str, arguments: Sequence[str], count: int) -> Any:
     """What JSON can hold. Raises ClientError for what the caller can put right."""
+    from wildsage.algorithms.blazingtext.model import TextClassifier
     from wildsage.algorithms.blazingtext.word_model import WordVectors
 
     if not model.exists():
         raise ClientError(f"there is no model {model}")
+    if model.is_dir() and TextClassifier.recognises(model):
+        raise ClientError("a text classifier, not word vectors; `wildsage predict` asks it")
     vectors = WordVectors.load(model) if model.is_dir() else WordVectors.read(model)
     if action == "vector":
         return vectors.predict(arguments, [{}] * len(arguments))

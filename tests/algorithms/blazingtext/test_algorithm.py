@@ -53,7 +53,9 @@ def test_training_accuracy_is_that_of_the_model(tmp_path: Path) -> None:
 def test_notes_are_told_and_kernels_are_no_surprise(tmp_path: Path) -> None:
     BlazingText.warm_up()
     listener = Listener()
-    BlazingText().train(job(tmp_path, {"train": reviews(50)}, listener, window_size=3))
+    channels = {"train": reviews(50), "evaluation": b"good nice 9\n"}
+    BlazingText().train(job(tmp_path, channels, listener, window_size=3))
+    assert "channel evaluation has no effect in mode supervised (it is for the other modes)" in listener.lines
     assert "window_size has no effect in mode supervised (it is for batch_skipgram, skipgram, cbow)" in listener.lines
     assert not any("compiling kernels" in line for line in listener.lines)
 

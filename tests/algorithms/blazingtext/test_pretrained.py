@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,17 @@ def write(folder: Path, form: str) -> Path:
     return folder / form
 
 
+def archive(*names: str) -> bytes:
+    """A .tar.gz of files that hold what cannot be packed small."""
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w:gz") as packed:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = 2000
+            packed.addfile(member, io.BytesIO(np.random.default_rng(0).bytes(member.size)))
+    return written.getvalue()
+
+
 FORMS = ["v.vec", "glove.txt", "v.vec.gz", "v.bin", "v.bin.gz", "fasttext.bin", "subwords.bin", "v.safetensors"]
 
 
@@ -78,6 +91,24 @@ def test_words_start_from_their_vectors(form: str, tmp_path: Path, monkeypatch: 
     assert b"elsewhere" not in found
     assert 0 < np.abs(found[b"nice"]).max() <= 1 / 8  # at random, as ever
     assert any(line.startswith("pretrained vectors: 4 of ") for line in listener.lines)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_a_job_for_word_vectors_leaves_is_taken(tmp_path: Path, packed: bool) -> None:
+    made = write(tmp_path / "made", "subwords.bin")
+    for name in ("eval.json", "vectors.txt"):  # not looked at, where vectors.bin is
+        (made.parent / name).write_text("{}")
+    channel = Channel(pretrained.CHANNEL, tmp_path / "channel" if packed else made.parent)
+    if packed:
+        channel.path.mkdir()
+        with tarfile.open(channel.path / "model.tar.gz", "w:gz") as archive:
+            archive.add(made.parent, ".")
+    pretrained.check(channel, 8)
+    with pytest.raises(DataError, match="its vectors have 8 columns"):
+        pretrained.check(channel, 9)
+    found = pretrained.read(channel, [b"bad", b"nobody"], 8)
+    assert found.numbers.tolist() == [0]
+    np.testing.assert_array_equal(found.rows[0], WordVectors.read(made).of(["bad"])[0])
 
 
 def test_they_are_trained_on(tmp_path: Path) -> None:
@@ -114,6 +145,9 @@ def test_they_are_trained_on(tmp_path: Path) -> None:
         ),
         ({"model.bin": b"nonsense"}, {}, "model.bin"),
         ({"v.vec": b""}, {}, "v.vec"),
+        ({"text.txt": b"a line of text\nand another\n"}, {}, "text.txt, line 1: not word vectors"),
+        ({"model.tar.gz": archive("model.bin")}, {}, r"an archive without vectors.bin or vectors.txt: it holds model"),
+        ({"model.tar.gz": archive("vectors.bin")[:-40]}, {}, r"model.tar.gz: cannot be "),
     ],
 )
 def test_what_is_wrong_with_a_file_is_told(

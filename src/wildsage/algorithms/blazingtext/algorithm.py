@@ -83,7 +83,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         """
         from wildsage.algorithms.blazingtext.cuda import device
 
-        for note in context.hyperparameters.notes():
+        for note in (*context.hyperparameters.notes(), *_idle_channels(context)):
             context.report.say(note)
         context = device.settle(context)
         if context.hyperparameters.mode == "supervised":
@@ -235,6 +235,21 @@ def evaluate(context: TrainingContext[Any], model: WordVectors) -> None:
     if math.isfinite(mean):
         context.report.metric("train:mean_rho", mean)
     model.evaluation = similarity.to_json(scores, mean)
+
+
+def _idle_channels(context: TrainingContext[BlazingTextHyperparameters]) -> list[str]:
+    """What the user gave and this mode does not read: accepted, but worth a word."""
+    mode = context.hyperparameters.mode
+    if mode == "supervised":
+        others = {"evaluation": "for the other modes"}
+    else:
+        others = dict.fromkeys(("validation", "test"), "for supervised")
+        others["pretrained_vectors"] = "for supervised; word vectors go on from channel model"
+    return [
+        f"channel {name} has no effect in mode {mode} (it is {use})"
+        for name, use in others.items()
+        if name in context.channels
+    ]
 
 
 def _earlier_model(context: TrainingContext[BlazingTextHyperparameters], stack: ExitStack) -> TextClassifier:

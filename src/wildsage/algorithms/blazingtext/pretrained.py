@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+import tarfile
 import tempfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 CHANNEL = "pretrained_vectors"
 GZIP_MAGIC, GZIP_RATIO = b"\x1f\x8b", 3
+TAR_MAGIC = (slice(257, 262), b"ustar")
+OF_A_JOB = ("vectors.bin", "vectors.txt")  # what a job for word vectors leaves, with equal rows
 WORD_BYTES = 100  # of memory, a word's name in a list
 HEAD_BYTES = 1 << 16
 
@@ -40,8 +43,12 @@ class PretrainedVectors:
 
 
 def find(channel: Channel) -> Path:
-    """The channel's one file. Raises ClientError if there are others."""
+    """The channel's one file, or a job's vectors.bin among others. Raises ClientError if it is not known which."""
     files = channel.files()
+    for name in OF_A_JOB:
+        of_a_job = [file for file in files if file.name == name]
+        if len(of_a_job) == 1:
+            return of_a_job[0]
     if len(files) != 1:
         named = ", ".join(file.name for file in files[:3]) + (", …" if len(files) > 3 else "")
         raise ClientError(
@@ -68,7 +75,10 @@ def columns(path: Path) -> int | None:
     if header is not None:
         return int(header[2])
     first, newline, _ = head.partition(b"\n")  # GloVe's files have no header
-    return len(first.split()) - 1 if newline and path.suffix != word2vec_file.SAFETENSORS else None
+    _, *numbers = first.split() or [b""]
+    if not newline or path.suffix == word2vec_file.SAFETENSORS or not all(map(_is_number, numbers)):
+        return None
+    return len(numbers)
 
 
 def memory(channel: Channel) -> int:
@@ -91,7 +101,8 @@ def memory(channel: Channel) -> int:
 def read(channel: Channel, words: list[bytes], dim: int) -> PretrainedVectors:
     """Read the vectors of those words from the channel's file.
 
-    It may be of word2vec's formats, fastText's .bin with word vectors, or safetensors; and packed by gzip.
+    It may be of word2vec's formats, fastText's .bin with word vectors, or safetensors, each packed by gzip or not; or
+    the model.tar.gz of a job for word vectors.
     Raises DataError with line or byte where the file is damaged, or with the width that its vectors have.
     """
     path = find(channel)
@@ -117,32 +128,65 @@ def read(channel: Channel, words: list[bytes], dim: int) -> PretrainedVectors:
     return PretrainedVectors(table[:, 0], rows)
 
 
+def _is_number(text: bytes) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _head(path: Path) -> bytes:
+    """The first bytes of the vectors, unpacked."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
         if head[:2] != GZIP_MAGIC:
             return head
-        with gzip.open(path) as packed:
-            return packed.read(HEAD_BYTES)
-    except (OSError, EOFError, zlib.error) as error:
+        with _packed(path) as (source, _):
+            return source.read(HEAD_BYTES)
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise DataError(f"cannot be read: {error}", file=path) from error
 
 
 @contextmanager
 def _unpacked(path: Path) -> Iterator[Path]:
-    """The file, or, if it is gzip, an unpacked copy for the time being: its readers map it."""
+    """The file, or, if it is packed, an unpacked copy for the time being: its readers map it."""
     with path.open("rb") as file:
         packed = file.read(2) == GZIP_MAGIC
     if not packed:
         yield path
         return
     with tempfile.TemporaryDirectory() as folder:
-        name = path.stem if path.suffix == ".gz" else path.name
-        target = Path(folder) / os.path.basename(name)
         try:
-            with gzip.open(path) as source, target.open("wb") as copy:
-                shutil.copyfileobj(source, copy, 1 << 20)
-        except (OSError, EOFError, zlib.error) as error:
+            with _packed(path) as (source, name):
+                target = Path(folder) / name
+                with target.open("wb") as copy:
+                    shutil.copyfileobj(source, copy, 1 << 20)
+        except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
             raise DataError(f"cannot be unpacked: {error}", file=path) from error
         yield target
+
+
+@contextmanager
+def _packed(path: Path) -> Iterator[tuple[gzip.GzipFile | IO[bytes], str]]:
+    """The bytes of a gzip file, and a name for them; of a job's model.tar.gz those of its vectors.
+
+    Raises DataError for an archive without them, and what gzip and tarfile raise.
+    """
+    with gzip.open(path) as source:
+        head = source.read(512)
+        source.seek(0)
+        place, magic = TAR_MAGIC
+        if head[place] != magic:
+            yield source, os.path.basename(path.stem if path.suffix == ".gz" else path.name)
+            return
+        with tarfile.open(fileobj=source, mode="r:") as archive:
+            members = {os.path.basename(member.name): member for member in archive if member.isfile()}
+            name = next((name for name in OF_A_JOB if name in members), None)
+            opened = archive.extractfile(members[name]) if name is not None else None
+            if name is None or opened is None:
+                held = ", ".join(sorted(members)[:3]) or "nothing"
+                raise DataError(f"an archive without {' or '.join(OF_A_JOB)}: it holds {held}", file=path)
+            with opened:
+                yield opened, name

@@ -206,7 +206,7 @@ def _train(
         words_per_second=round(training.tokens_done_here / max(1e-9, clock.seconds.get("train", 0.0))),
         threads=1 if parameters.deterministic else training.threads,
         device=context.device,
-        in_flight=len(training.random),
+        in_flight=len(training.random) if context.device == "cuda" else None,
         storage="float16" if training.dtype == np.int16 else "float32",
     )
     return rows

@@ -598,7 +598,7 @@ def _train(
         words_per_second=round(training.words_done_here / max(1e-9, clock.seconds.get("train", 0.0))),
         threads=threads,
         device=context.device,
-        in_flight=len(training.random),
+        in_flight=len(training.random) if context.device == "cuda" else None,
     )
     return rows
 

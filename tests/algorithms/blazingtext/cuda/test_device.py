@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,13 +46,17 @@ def test_a_job_trains_on_the_gpu_of_its_instance_or_when_asked(tmp_path: Path) -
 
 def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "find_spec", lambda name: None)
+    monkeypatch.setattr(device.shutil, "which", lambda name: name)
     chosen, lines = settle(tmp_path, "cuda")
     assert chosen == "cpu"
     assert lines == [
         "training on the processor, not on the GPU: the package numba-cuda is not installed: "
-        "pip install 'wildsage[gpu]'"
+        f"{sys.executable} -m pip install -e '.[gpu]' in the checkout"
     ]
-    with pytest.raises(ClientError, match=r"device = cuda: .*pip install 'wildsage\[gpu\]'"):
+    monkeypatch.setattr(device.shutil, "which", lambda name: None)
+    with pytest.raises(
+        ClientError, match=r"device = cuda: .*, nor is an NVIDIA driver .* -e '\.\[gpu\]'"
+    ):
         settle(tmp_path, device="cuda")
 
 

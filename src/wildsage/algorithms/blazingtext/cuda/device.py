@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from wildsage.algorithms.context import TrainingContext
 
 SHARED_BYTES = 48 << 10  # of a block, on any GPU of these years, without being asked for
-INSTALL = "pip install 'wildsage[gpu]'"
+INSTALL = f"{sys.executable} -m pip install -e '.[gpu]' in the checkout"
 SIMULATED_PROCESSORS = 4
 
 
@@ -58,7 +60,8 @@ def _problem(parameters: BlazingTextHyperparameters) -> str | None:
 
 def _missing() -> str | None:
     if find_spec("numba_cuda") is None:
-        return f"the package numba-cuda is not installed: {INSTALL}"
+        seen = "" if shutil.which("nvidia-smi") else ", nor is an NVIDIA driver (there is no nvidia-smi)"
+        return f"the package numba-cuda is not installed{seen}: {INSTALL}"
     from numba import cuda
 
     return None if cuda.is_available() else "no NVIDIA GPU, or no driver for it, is found on this machine"
