@@ -54,9 +54,7 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         f"{sys.executable} -m pip install -e '.[gpu]' in the checkout"
     ]
     monkeypatch.setattr(device.shutil, "which", lambda name: None)
-    with pytest.raises(
-        ClientError, match=r"device = cuda: .*, nor is an NVIDIA driver .* -e '\.\[gpu\]'"
-    ):
+    with pytest.raises(ClientError, match=r"device = cuda: .*, nor is an NVIDIA driver .* -e '\.\[gpu\]'"):
         settle(tmp_path, device="cuda")
 
 
