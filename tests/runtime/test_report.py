@@ -126,6 +126,15 @@ def test_an_algorithm_may_know_better(report: JobReporter, clock: Clock, caplog:
     assert caplog.messages == ["500 of 1,000 rows, 50 %, 250 rows/s, 2 s left, seen 123,456, loss nan"]
 
 
+def test_the_rate_of_a_unit_that_is_no_identifier_is_told_once(
+    report: JobReporter, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    report.progress(0, 100, unit="non-zeros")
+    clock.now += 5
+    report.progress(50, 100, unit="non-zeros", non_zeros_per_second=10)
+    assert caplog.messages == ["50 of 100 non-zeros, 50 %, 10 non-zeros/s, 5 s left"]
+
+
 def test_the_summary_grows(report: JobReporter, tmp_path: Path) -> None:
     report.summary(best_epoch=4, seconds={"read": 0.5})
     report.summary(seconds={"save": 0.25}, accuracy=math.nan)

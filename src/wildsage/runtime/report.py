@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import threading
 import time
 from dataclasses import dataclass
@@ -160,8 +161,8 @@ def _progress_line(phase: _Phase, done: float, now: float, figures: dict[str, fl
     parts = [f"{count(done)} of {count(phase.total)} {phase.unit}", f"{share:.0f} %"]
     seconds = now - phase.started_s
     # An algorithm may know its rate and the time left better than we can tell from outside.
-    others = dict(figures)
-    rate, left = others.pop(f"{phase.unit}_per_second", None), others.pop("seconds_left", None)
+    others, rate_name = dict(figures), re.sub(r"\W", "_", phase.unit) + "_per_second"
+    rate, left = others.pop(rate_name, None), others.pop("seconds_left", None)
     if rate is None and seconds > 0 and done > phase.first_done:
         rate = (done - phase.first_done) / seconds
     if rate is not None:

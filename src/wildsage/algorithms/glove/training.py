@@ -400,7 +400,7 @@ def _counted(
         with lock:
             done[0] += more
             speed = done[0] / max(1e-9, time.perf_counter() - begun)
-            context.report.progress(done[0], stream.size, unit="words counted", words_per_second=speed)
+            context.report.progress(done[0], stream.size, unit="words counted", words_counted_per_second=speed)
 
     return tell
 
