@@ -259,7 +259,7 @@ def test_a_model_folder_that_cannot_be_renamed_gets_the_files(tmp_path: Path, mo
             (staging / "more" / "labels.txt").write_text("labels")
 
     monkeypatch.setattr(os, "rename", refuse)
-    assert train.save(TwoFiles(), folder) [:2] == (2, 9)
+    assert train.save(TwoFiles(), folder)[:2] == (2, 9)
     assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) == [
         "model.bin",
         "more",
