@@ -13,8 +13,15 @@ import numpy as np
 
 from wildsage.algorithms.blazingtext.kernels.cbow import train_mean
 from wildsage.algorithms.blazingtext.kernels.random import GROUP, draw_batch
-from wildsage.algorithms.blazingtext.kernels.subwords import compose_batch, scatter_batch
-from wildsage.algorithms.blazingtext.kernels.word_vectors import AHEAD, LOSS_EVERY, add_loss, fetch, mark_touched
+from wildsage.algorithms.blazingtext.kernels.word_vectors import (
+    AHEAD,
+    LOSS_EVERY,
+    add_loss,
+    begin_batch,
+    end_batch,
+    fetch_window,
+    mark_touched,
+)
 from wildsage.kernels.kernel import kernel, kernel_part
 from wildsage.kernels.vector import WIDTH, aligned, fma, load, splat, store
 
@@ -113,29 +120,16 @@ def train_window_by_position(i, batch, rows, positions, scratch, plan, rate, tol
 @kernel
 def train_batch_by_position(batch, n, rows, positions, scratch, plan, rate, sums):
     """As train_batch, for CBOW with position weights."""
-    width, composed, count = plan.width, rows.starts.size > 1, 0
     for d in range(0, positions.rows.size, WIDTH):
         store(positions.local, d, load(positions.rows, d))
         store(positions.kept, d, load(positions.rows, d))
-    if composed:
-        count = compose_batch(
-            batch.words, n, rows.inputs, rows.starts, rows.lists, rows.weights, rows.sizes, width, batch.rows,
-            scratch.slots, scratch.distinct, scratch.local, scratch.kept,
-        )  # fmt: skip
+    count = begin_batch(batch, n, rows, scratch, plan.width)
     for i in range(-AHEAD, n):
-        later = i + AHEAD
-        if later < n:
-            if not composed:
-                fetch(rows.inputs, batch.words[later], width)
-            for k in range(GROUP * np.int64(batch.firsts[later]), GROUP * np.int64(batch.firsts[later + 1])):
-                fetch(rows.outputs, batch.targets[k], width)
+        if i + AHEAD < n:
+            fetch_window(i + AHEAD, batch, rows, plan.width)
         if i >= 0:
             train_window_by_position(i, batch, rows, positions, scratch, plan, rate, i % LOSS_EVERY == 0, sums)
-    if composed:
-        scatter_batch(
-            scratch.distinct, count, rows.inputs, rows.starts, rows.lists, width, scratch.slots, scratch.local,
-            scratch.kept,
-        )  # fmt: skip
+    end_batch(count, rows, scratch, plan.width)
     minus, one = splat(np.float32(-1)), splat(np.float32(1))
     for d in range(0, positions.rows.size, WIDTH):
         change = fma(load(positions.kept, d), minus, load(positions.local, d))

@@ -21,8 +21,8 @@ from wildsage.kernels.vector import WIDTH, fma, load, prefetch_far, splat, store
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Words between the fetch of rows and their use: 2 to 64 are as good. Without, skip-gram took 1.3 to 1.4 times as long,
-# CBOW 1.5 times.
+# Words between the fetch of rows and their use. With 2, too few for what comes from the third level, CBOW took 1.17
+# times as long.
 AHEAD = 16
 LINE = 16  # floats of a cache line
 LOSS_EVERY = 16  # words; the loss is the mean over these
@@ -134,29 +134,46 @@ def train_window(i, batch, rows, scratch, plan, rate, told, sums):
         first += groups
 
 
-@kernel
-def train_batch(batch, n, rows, scratch, plan, rate, sums):
-    """Train the n words of a batch, in order."""
-    width, composed, count = plan.width, rows.starts.size > 1, 0
-    if composed:
-        count = compose_batch(
-            batch.words, n, rows.inputs, rows.starts, rows.lists, rows.weights, rows.sizes, width, batch.rows,
-            scratch.slots, scratch.distinct, scratch.local, scratch.kept,
-        )  # fmt: skip
-    for i in range(-AHEAD, n):
-        later = i + AHEAD
-        if later < n:
-            if not composed:
-                fetch(rows.inputs, batch.words[later], width)
-            for k in range(GROUP * np.int64(batch.firsts[later]), GROUP * np.int64(batch.firsts[later + 1])):
-                fetch(rows.outputs, batch.targets[k], width)
-        if i >= 0:
-            train_window(i, batch, rows, scratch, plan, rate, i % LOSS_EVERY == 0, sums)
-    if composed:
+@kernel_part
+def begin_batch(batch, n, rows, scratch, width):
+    """With subwords, compose the batch's words in scratch.local. Returns how many distinct ones there are."""
+    if rows.starts.size <= 1:
+        return 0
+    return compose_batch(
+        batch.words, n, rows.inputs, rows.starts, rows.lists, rows.weights, rows.sizes, width, batch.rows,
+        scratch.slots, scratch.distinct, scratch.local, scratch.kept,
+    )  # fmt: skip
+
+
+@kernel_part
+def fetch_window(i, batch, rows, width):
+    """Ask for the rows that word i of a batch brings with it; with subwords, inputs are at hand already."""
+    if rows.starts.size <= 1:
+        fetch(rows.inputs, batch.words[i], width)
+    for k in range(GROUP * np.int64(batch.firsts[i]), GROUP * np.int64(batch.firsts[i + 1])):
+        fetch(rows.outputs, batch.targets[k], width)
+
+
+@kernel_part
+def end_batch(count, rows, scratch, width):
+    """With subwords, give what the `count` distinct words have changed by to their rows."""
+    if rows.starts.size > 1:
         scatter_batch(
             scratch.distinct, count, rows.inputs, rows.starts, rows.lists, width, scratch.slots, scratch.local,
             scratch.kept,
         )  # fmt: skip
+
+
+@kernel
+def train_batch(batch, n, rows, scratch, plan, rate, sums):
+    """Train the n words of a batch, in order."""
+    count = begin_batch(batch, n, rows, scratch, plan.width)
+    for i in range(-AHEAD, n):
+        if i + AHEAD < n:
+            fetch_window(i + AHEAD, batch, rows, plan.width)
+        if i >= 0:
+            train_window(i, batch, rows, scratch, plan, rate, i % LOSS_EVERY == 0, sums)
+    end_batch(count, rows, scratch, plan.width)
 
 
 @kernel
