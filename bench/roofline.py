@@ -39,7 +39,8 @@ from bench.machine import describe
 from wildsage.algorithms.blazingtext import BlazingText
 from wildsage.algorithms.blazingtext import corpus as texts
 from wildsage.algorithms.blazingtext.kernels.random import Batch, draw_batch
-from wildsage.algorithms.blazingtext.word_vectors import Subwords, Training, make_stream, read_vocabulary
+from wildsage.algorithms.blazingtext.word_epochs import Subwords, Training
+from wildsage.algorithms.blazingtext.word_vectors import make_stream, read_vocabulary
 from wildsage.algorithms.context import Silence, TrainingContext
 from wildsage.contract.channels import Channel
 from wildsage.kernels.kernel import kernel

@@ -19,13 +19,13 @@ from tests.algorithms.blazingtext.test_word_vectors import (
     topic_gap,
     train,
 )
-from wildsage.algorithms.blazingtext import word_vectors
+from wildsage.algorithms.blazingtext import word_epochs, word_vectors
 from wildsage.algorithms.blazingtext.kernels.positions import Positions, train_batch_by_position
 from wildsage.algorithms.blazingtext.kernels.random import Batch
 from wildsage.algorithms.blazingtext.kernels.word_vectors import Plan, Rows, train_batch
 from wildsage.algorithms.blazingtext.ngrams import EOS
+from wildsage.algorithms.blazingtext.word_epochs import Subwords
 from wildsage.algorithms.blazingtext.word_model import WordVectors
-from wildsage.algorithms.blazingtext.word_vectors import Subwords
 from wildsage.kernels.vector import aligned, padded
 
 GIVEN = {**SMALL, "mode": "cbow", "position_weights": True}
@@ -151,7 +151,7 @@ def test_words_of_a_topic_come_together(values: dict[str, Any], threads: int, tm
         assert gap > 0.25
 
 
-def word_vectors_of(rows: word_vectors.TrainedVectors) -> Any:
+def word_vectors_of(rows: word_epochs.TrainedVectors) -> Any:
     from wildsage.algorithms.blazingtext.word2vec_file import Vectors
 
     return Vectors(rows.vocabulary.words, rows.word_rows, rows.vocabulary.word_counts)

@@ -19,7 +19,7 @@ from wildsage.algorithms.blazingtext.kernels.skipgram import PATTERNS
 from wildsage.algorithms.blazingtext.kernels.word_vectors import Plan, Rows, Scratch, merge_copies, train_batch
 from wildsage.algorithms.blazingtext.ngrams import EOS
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
-from wildsage.algorithms.blazingtext.word_vectors import Subwords, _chances
+from wildsage.algorithms.blazingtext.word_epochs import Subwords, _chances
 from wildsage.kernels.vector import aligned, padded
 
 WORDS = 40

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.algorithms.blazingtext.jobs import Listener, job
-from wildsage.algorithms.blazingtext import BlazingText, training, word_vectors
+from wildsage.algorithms.blazingtext import BlazingText, training, word_epochs, word_vectors
+from wildsage.algorithms.blazingtext.word_epochs import TrainedVectors
 from wildsage.algorithms.blazingtext.word_model import WordVectors
-from wildsage.algorithms.blazingtext.word_vectors import TrainedVectors
 from wildsage.contract.errors import ClientError
 
 MODES = ("skipgram", "cbow", "batch_skipgram")
@@ -144,8 +144,8 @@ def test_threads_in_rounds_make_the_same_model_each_time(values: dict[str, Any],
 @pytest.fixture
 def often_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress, and so a look at the stop flag by the listener, again and again within an epoch."""
-    monkeypatch.setattr(word_vectors, "CHUNK", 1)
-    monkeypatch.setattr(word_vectors, "LONGEST_ROUND", 1)
+    monkeypatch.setattr(word_epochs.Training, "chunk_work", 1)
+    monkeypatch.setattr(word_epochs, "LONGEST_ROUND", 1)
     monkeypatch.setattr(
         training,
         "wait",
@@ -173,7 +173,7 @@ def test_a_stopped_job_ends_as_if_it_had_not_been(calls: int, values: dict[str, 
 
 def test_threads_in_rounds_resume_exactly_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(word_vectors, "WORDS_PER_THREAD", 100)
-    monkeypatch.setattr(word_vectors, "LONGEST_ROUND", 50)
+    monkeypatch.setattr(word_epochs, "LONGEST_ROUND", 50)
     text, given = sentences(100), {"deterministic": True, "epochs": 3}
     expected = train(tmp_path / "whole", text, threads=2, **given)
     first = Listener(stop_at=1)

@@ -125,7 +125,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         )
 
     def _train_words(self, context: TrainingContext[BlazingTextHyperparameters]) -> WordVectors:
-        from wildsage.algorithms.blazingtext import similarity, word_vectors
+        from wildsage.algorithms.blazingtext import similarity, word_epochs, word_vectors
 
         parameters = context.hyperparameters
         trained = "positions.train_stream_by_position" if parameters.weighs_positions else "word_vectors.train_stream"
@@ -136,7 +136,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         with ExitStack() as stack:
             earlier = None
             if "model" in context.channels:
-                earlier = word_vectors.EarlierVectors(_earlier_words(context, stack).file)
+                earlier = word_epochs.EarlierVectors(_earlier_words(context, stack).file)
                 context.report.say(f"going on from a model of {len(earlier.words):,} words")
             rows = word_vectors.train(context, earlier)
         subwords = parameters.makes_subwords
@@ -146,7 +146,7 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
             epoch=parameters.epochs,
             min_count=parameters.min_count,
             neg=parameters.negative_samples,
-            loss=word_vectors.LOSS_CODES[parameters.chosen_loss],
+            loss=word_epochs.LOSS_CODES[parameters.chosen_loss],
             model=CBOW if parameters.mode == "cbow" else SKIP_GRAM,
             bucket=parameters.buckets if subwords else 0,
             minn=parameters.min_char if subwords else 0,

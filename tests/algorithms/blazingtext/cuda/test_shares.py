@@ -9,7 +9,7 @@ from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperpara
 from wildsage.algorithms.blazingtext.kernels.supervised import Lines
 from wildsage.algorithms.blazingtext.losses import make_loss
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
-from wildsage.algorithms.blazingtext.word_vectors import Subwords, _chances
+from wildsage.algorithms.blazingtext.word_epochs import Subwords, _chances
 
 COUNTS = np.array([900, 60, 30, 10], np.int64)
 WORDS = [b"the", b"cat", b"sat", b"cats"]

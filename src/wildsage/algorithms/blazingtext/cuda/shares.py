@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from wildsage.algorithms.blazingtext.kernels.random import Chances
     from wildsage.algorithms.blazingtext.kernels.supervised import Lines, Loss
-    from wildsage.algorithms.blazingtext.word_vectors import Subwords
+    from wildsage.algorithms.blazingtext.word_epochs import Subwords
 
 # Changes of one row at a time, times the learning rate, that are taken whole. Four times as many of words diverged.
 WORDS_AT_ONCE = 0.8

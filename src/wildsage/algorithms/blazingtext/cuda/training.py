@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numba import cuda
 
-from wildsage.algorithms.blazingtext import epochs, word_vectors
+from wildsage.algorithms.blazingtext import epochs, word_epochs
 from wildsage.algorithms.blazingtext.cuda import lines as line_kernels
 from wildsage.algorithms.blazingtext.cuda import words as word_kernels
 from wildsage.algorithms.blazingtext.cuda.device import check_room, resident
@@ -59,7 +59,7 @@ def on_device(arrays: Any) -> Any:
     )
 
 
-class WordTraining(word_vectors.Training):
+class WordTraining(word_epochs.Training):
     """Epochs of word vectors. A part is what one block trains: there are as many as sentences in flight."""
 
     batch_words = BATCH
@@ -101,7 +101,7 @@ class WordTraining(word_vectors.Training):
         firsts: Any = work.firsts
         firsts.copy_to_device(np.zeros((blocks, room + 1), np.int32))
         counts = self.vocabulary.word_counts
-        weights = counts.astype(np.float64) ** word_vectors.NEGATIVE_POWER
+        weights = counts.astype(np.float64) ** word_epochs.NEGATIVE_POWER
         held = held_by_words(counts, weights, self.chances, self.subwords, self.batch)
         taken = shares(*held, blocks - 1, WORDS_AT_ONCE / parameters.learning_rate)
         kernel = word_kernels.make_kernel(self.width, window, cbow=parameters.mode == "cbow", composed=composed)

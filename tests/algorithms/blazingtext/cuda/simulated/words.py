@@ -12,7 +12,7 @@ import pytest
 
 from tests.algorithms.blazingtext.cuda.simulated import simulator
 from tests.algorithms.blazingtext.jobs import Listener, job
-from wildsage.algorithms.blazingtext import BlazingText, word_vectors
+from wildsage.algorithms.blazingtext import BlazingText, word_epochs
 from wildsage.algorithms.blazingtext.cuda import training
 from wildsage.algorithms.blazingtext.cuda.training import WordTraining
 from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
@@ -26,7 +26,7 @@ BATCH = 30  # words, so that a part has several batches
 COUNTS = np.array([60, 41, 37, 30, 22, 15, 9, 9, 4, 2], np.int64)
 
 
-class OnProcessor(word_vectors.Training):
+class OnProcessor(word_epochs.Training):
     """The CPU's training, in batches of the GPU's size."""
 
     batch_words = BATCH
@@ -36,16 +36,16 @@ class OnGpu(WordTraining):
     batch_words = BATCH
 
 
-def trained(kind: type[word_vectors.Training], words: int = 80, **values: Any) -> tuple[Any, list[float]]:
+def trained(kind: type[word_epochs.Training], words: int = 80, **values: Any) -> tuple[Any, list[float]]:
     """Training of some random words in lines, done; and its losses."""
     parameters = BlazingTextHyperparameters.model_validate({**SMALL, "epochs": 2, "mode": "skipgram", **values})
     names = [b"word%d" % number for number in range(COUNTS.size)]
     names[1] = b"</s>"
     vocabulary = Vocabulary(names, COUNTS, [], np.empty(0, np.int64))
     stream = np.random.default_rng(3).choice(COUNTS.size, words, p=COUNTS / COUNTS.sum()).astype(np.int32)
-    subwords = word_vectors.Subwords.none()
+    subwords = word_epochs.Subwords.none()
     if parameters.makes_subwords:
-        subwords = word_vectors.Subwords.of(names, 3, 4, 20)
+        subwords = word_epochs.Subwords.of(names, 3, 4, 20)
     with ThreadPoolExecutor(1) as pool:
         made = kind(parameters, vocabulary, stream, subwords, 1, pool, Event(), Listener())
         made.initialise()
