@@ -43,9 +43,13 @@ NOISE = 1 << HALF_BITS
 
 
 def aligned(count: int, dtype: Any = np.float32, *, zero: bool = True) -> NDArray[Any]:
-    """A flat array that starts at a cache line; with zero=False its values are whatever was there."""
+    """A flat array that has its cache lines for itself; with zero=False its values are whatever was there.
+
+    What a thread writes again and again must lie so: a line with something of another thread's in it goes back and
+    forth between their cores at each write.
+    """
     item = np.dtype(dtype).itemsize
-    array = (np.zeros if zero else np.empty)(count + CACHE_LINE // item, dtype)
+    array = (np.zeros if zero else np.empty)(count + 2 * CACHE_LINE // item, dtype)
     start = -array.ctypes.data % CACHE_LINE // item
     return array[start : start + count]
 

@@ -133,7 +133,7 @@ class Training:
 
         Raises ClientError if the loss is no longer a number.
         """
-        sums = [np.zeros(2) for _ in self.parts]
+        sums = [aligned(2, np.float64) for _ in self.parts]
         carried = list(self.position.sums)
         begun, before = time.perf_counter(), self._tokens_of_epoch()
 
@@ -236,7 +236,7 @@ class Training:
             aligned(self.width),
             aligned(self.width),
             aligned(self.classes),
-            np.empty(self.classes, np.int64),
+            aligned(self.classes, np.int64),
             self.noise,
         )
 

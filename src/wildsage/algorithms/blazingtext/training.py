@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wildsage.contract.files import is_beside_name, new_file
+from wildsage.kernels.vector import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -54,7 +55,10 @@ class Clock:
 
 def random_states(seed: int, count: int) -> list[NDArray[np.uint64]]:
     """States of xorshift for so many threads: they must differ, and none may be zero."""
-    return [np.array([(seed * 7919 + 12345 + k) * 0x9E3779B97F4A7C15 % 2**64 | 1], np.uint64) for k in range(count)]
+    states = [aligned(1, np.uint64) for _ in range(count)]
+    for k, state in enumerate(states):
+        state[0] = (seed * 7919 + 12345 + k) * 0x9E3779B97F4A7C15 % 2**64 | 1
+    return states
 
 
 def run_watched(pool: ThreadPoolExecutor, job: Callable[[int], None], count: int, tell: Callable[[], None]) -> None:

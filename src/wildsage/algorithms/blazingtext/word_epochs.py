@@ -172,7 +172,7 @@ class Training:
         shares = self.shares(stream.size)
         bounds = [stream.size * k // shares for k in range(shares + 1)]
         self.parts = [stream[begin:end] for begin, end in pairwise(bounds)]
-        self.positions = [np.zeros(1, np.int64) for _ in self.parts]
+        self.positions = [aligned(1, np.int64) for _ in self.parts]
         self.random = random_states(parameters.seed, shares)
         self.position, self.clock = Position(), Clock()
         self.words_done_here = 0  # by this process, for the speed
@@ -211,15 +211,15 @@ class Training:
         window = self.parameters.window_size
         room = 2 * self.batch if self.subwords.there else 0
         return Scratch(
-            contexts=np.zeros(2 * window + 1, np.int64),
-            weights=np.zeros(2 * window + 1, np.float32),
+            contexts=aligned(2 * window + 1, np.int64),
+            weights=aligned(2 * window + 1),
             errors=aligned(16 * max(window + 1, self.groups)),
             hidden=aligned(self.width),
             gradient=aligned(self.width),
             touched=np.empty(0, np.uint8),
             local=aligned(room * self.width),
             kept=aligned(room * self.width),
-            distinct=np.empty(room, np.int32),
+            distinct=aligned(room, np.int32),
             slots=np.full(self.words if room else 0, -1, np.int32),
         )
 
@@ -272,7 +272,7 @@ class Training:
 
         Raises ClientError if the loss is no longer a number.
         """
-        sums = [np.zeros(2) for _ in self.parts]
+        sums = [aligned(2, np.float64) for _ in self.parts]
         carried, begun, before = list(self.position.sums), time.perf_counter(), self._done()
         total = sum(part.size for part in self.parts)
 

@@ -49,7 +49,7 @@ class Positions(NamedTuple):
         """Over shared rows."""
         alone = (np.zeros(1, np.int64), np.ones(1, np.float32))
         return cls(
-            rows, aligned(rows.size), aligned(rows.size), np.zeros(rows.size // width, np.int64), aligned(width), alone
+            rows, aligned(rows.size), aligned(rows.size), aligned(rows.size // width, np.int64), aligned(width), alone
         )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from wildsage.kernels.kernel import kernel, kernel_part
+from wildsage.kernels.vector import aligned
 
 if TYPE_CHECKING:
     from typing import Self
@@ -41,9 +42,9 @@ class Batch(NamedTuple):
     @classmethod
     def empty(cls, size: int, groups: int, *, subwords: bool) -> Self:
         """Room for `size` words and more, up to the end of a line or twice as many, with up to `groups` groups each."""
-        words, rows, lefts, rights = np.empty((4, 2 * size), np.int32)
-        firsts, patterns = np.zeros(2 * size + 1, np.int32), np.empty(2 * size * groups, np.int32)
-        targets = np.empty(patterns.size * GROUP, np.int32)
+        words, rows, lefts, rights = (aligned(2 * size, np.int32) for _ in range(4))
+        firsts, patterns = aligned(2 * size + 1, np.int32), aligned(2 * size * groups, np.int32)
+        targets = aligned(patterns.size * GROUP, np.int32)
         return cls(words, rows if subwords else words, lefts, rights, firsts, targets, patterns)
 
 
