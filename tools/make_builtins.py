@@ -156,6 +156,30 @@ BEYOND_CONTRACT: dict[str, list[dict[str, Any]]] = {
 }
 
 # Channels that Wildsage adds to the contract: what training begins with, and sets of its own to be measured on.
+# The algorithms whose state is small and can be gone on with.
+STREAMING = ("kmeans", "knn", "linear-learner", "pca", "randomcutforest", "xgboost")
+SEED: dict[str, Any] = {
+    "name": "seed",
+    "type": "int",
+    "required": False,
+    "default": 0,
+    "minimum": 0,
+    "meaning": "start of the random numbers; equal seeds give equal models",
+    "beyond_contract": True,
+}
+for _name in STREAMING:
+    BEYOND_CONTRACT.setdefault(_name, [])
+    if _name != "xgboost":  # which has one of its own
+        BEYOND_CONTRACT[_name].append(SEED)
+
+# What the contract requires and the data tells.
+FOUND_IN_DATA = {
+    "kmeans": ("feature_dim",),
+    "knn": ("feature_dim",),
+    "pca": ("feature_dim", "mini_batch_size"),
+    "randomcutforest": ("feature_dim",),
+}
+
 CHANNELS_BEYOND_CONTRACT: dict[str, list[dict[str, Any]]] = {
     "blazingtext": [
         {
@@ -193,6 +217,18 @@ CHANNELS_BEYOND_CONTRACT: dict[str, list[dict[str, Any]]] = {
         )
     ]
 }
+for _name in STREAMING:
+    CHANNELS_BEYOND_CONTRACT[_name] = [
+        {
+            "name": "model",
+            "required": False,
+            "meaning": "a model of this algorithm that training goes on from: its model.tar.gz or its files",
+            "content_types": ["application/x-sagemaker-model"],
+            "input_modes": ["File"],
+            "distributions": ["FullyReplicated"],
+            "beyond_contract": True,
+        }
+    ]
 
 # What is worth saying of a hyperparameter of the contract, since it is otherwise here.
 NOTES: dict[str, dict[str, str]] = {
@@ -246,6 +282,8 @@ def rows(value: Any) -> str:
 
 def built_in(fact: dict[str, Any]) -> dict[str, Any]:
     name = fact["name"]
+    for key in FOUND_IN_DATA.get(name, ()):
+        fact["hyperparameters"][key] |= {"required": False, "default": "auto", "special_values": ["auto"]}
     aliases = [alias for alias in fact["aliases"] if "(" not in alias] + MORE_ALIASES.get(name, [])
     known = {hyperparameter["name"] for hyperparameter in BEYOND_CONTRACT.get(name, [])} & set(fact["hyperparameters"])
     notes = NOTES.get(name, {})

@@ -103,6 +103,8 @@ class ParquetRows:
         self._free: queue.SimpleQueue[Slab] = queue.SimpleQueue()
         self.rows = 0  # found so far, of all workers
 
+    expected_rows: int | None = None  # not told before the end
+
     def __iter__(self) -> Generator[Slab, None, None]:
         worker = threading.Thread(target=self._work, name="parquet-reader", daemon=True)
         worker.start()

@@ -150,6 +150,15 @@ class Prefetch:
                 os.close(descriptor)
             self._open.clear()
 
+    @property
+    def expected_rows(self) -> int | None:
+        """About how many rows all files have, from those found so far; None where files are streams."""
+        if not all(isinstance(file, PlainFile) for file in self._files):
+            return None
+        sizes = [file.size for file in self._files if isinstance(file, PlainFile)]
+        read = sum(sizes[: self._file]) + self._offset
+        return round(self.rows * sum(sizes) / read) if read and self.rows else None
+
     def _next(self) -> Slab | None:
         with self._change:
             while True:

@@ -190,6 +190,7 @@ class RowStream:
         self._files, self._asked, self._threads, self._stop = files, asked, threads, stop
         self._rank, self._world_size = rank, world_size
         self._shuffle_rows, self._seed = shuffle_rows, seed
+        self._reading: Prefetch | parquet.ParquetRows | None = None
         self._first: list[PlainFile | Stream] | None = None  # a pipe whose first bytes were looked at
         self._format: Format | None = None  # None: Parquet
         head = _Head(files.of_epoch(0, stop.is_set))
@@ -209,6 +210,13 @@ class RowStream:
     def feature_dim(self) -> int | None:
         """Features of a row. None for libsvm without a given dimension, until an epoch is read."""
         return self.shape.features
+
+    @property
+    def expected_rows(self) -> int | None:
+        """Rows of an epoch, of all workers: about how many while the first is read; None where nobody can tell."""
+        if self.rows is not None or self._reading is None:
+            return self.rows
+        return self._reading.expected_rows
 
     @property
     def label_width(self) -> int:
@@ -253,6 +261,7 @@ class RowStream:
             reading = parquet.ParquetRows(files, self.shape, missing=self._asked.missing, **more)
         else:
             reading = Prefetch(files, self._format, **more)
+        self._reading = reading
         widest = 0
         slabs = iter(reading)
         with closing(slabs):

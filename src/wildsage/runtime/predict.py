@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wildsage.contract.errors import ClientError
 from wildsage.contract.failure import failure_text
-from wildsage.runtime import loader, negotiation
+from wildsage.runtime import blas, loader, negotiation
 
 USERS_FAULT, OUR_FAULT = 1, 2
 
@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--content-type", default="", help="of the body; found out from the body if left out")
     parser.add_argument("--accept", default="", help="type of the answer to CSV and plain text")
     options = parser.parse_args(arguments)
+    blas.prepare()
     try:
         body = sys.stdin.buffer.read()
         out = answer(options.model, options.algorithm, body, options.content_type, options.accept)

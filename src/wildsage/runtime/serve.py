@@ -19,7 +19,7 @@ from wildsage.contract import machine
 from wildsage.contract.errors import ClientError
 from wildsage.contract.failure import EXIT_FAILURE, EXIT_FINAL
 from wildsage.contract.layout import Layout
-from wildsage.runtime import launch
+from wildsage.runtime import blas, launch
 
 DEFAULT_PORT = 8080
 
@@ -91,6 +91,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     begun = time.monotonic()
+    blas.prepare()
     try:
         options = parse(arguments)
     except ClientError as error:

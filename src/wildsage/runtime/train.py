@@ -17,6 +17,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from wildsage.contract.log import configure
+from wildsage.runtime import blas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--algorithm", required=True, metavar="NAME", help="an algorithm's name or alias")
     name = parser.parse_args(argv).algorithm
     configure(sys.stdout)
+    blas.prepare()
     log.info("Starting training of %s", name)
     # A crash in native code leaves at least a traceback.
     faulthandler.enable()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.algorithms.blazingtext.jobs import Listener, job, reviews
 from tests.algorithms.blazingtext.naive import Naive
+from wildsage.algorithms import checkpoint as checkpoints
 from wildsage.algorithms.blazingtext import BlazingText, epochs, fasttext_file, memory, supervised, training
 from wildsage.algorithms.blazingtext.kernels.random import draw_word
 from wildsage.algorithms.blazingtext.kernels.supervised import Lines
@@ -172,7 +173,7 @@ def test_a_stopped_job_ends_as_if_it_had_not_been(calls: int, tmp_path: Path, mo
 
 
 def test_a_killed_job_goes_on_from_its_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)  # one each epoch
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", 1e9)  # one each epoch
     channels = {"train": reviews(150), "validation": reviews(40, seed=2)}
     expected = supervised.train(job(tmp_path / "whole", channels, epochs=5))
 
@@ -193,7 +194,7 @@ def test_a_killed_job_goes_on_from_its_last_checkpoint(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("change", [{"learning_rate": 0.4}, {"seed": 3}, {"train": reviews(151)}])
 def test_a_changed_job_starts_anew(change: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", 1e9)
     supervised.train(job(tmp_path / "a", {"train": reviews(150)}))
     change = dict(change)
     data = {"train": change.pop("train", reviews(150))}
@@ -207,7 +208,7 @@ def test_a_changed_job_starts_anew(change: dict[str, Any], tmp_path: Path, monke
 def test_a_damaged_checkpoint_starts_anew(
     damage: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", 1e9)
     expected = supervised.train(job(tmp_path, {"train": reviews(150)}))
     checkpoint = tmp_path / "checkpoints" / "supervised.npz"
     content = bytearray(checkpoint.read_bytes())
@@ -219,7 +220,7 @@ def test_a_damaged_checkpoint_starts_anew(
 
 
 def test_a_checkpoint_with_damage_behind_its_rows_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", 1e9)
     channels = {"train": reviews(150), "validation": reviews(40, seed=2)}
     settings: dict[str, Any] = {"epochs": 3, "early_stopping": True}
     expected = supervised.train(job(tmp_path, channels, **settings))
@@ -238,7 +239,7 @@ def test_a_checkpoint_goes_on_where_rows_are_stored_otherwise(
     before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a machine without halves, if the job began on one that has them."""
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", 1e9)
     channels = {"train": one_label(200), "validation": reviews(40, seed=2)}
     settings: dict[str, Any] = {"epochs": 4, "early_stopping": True, "word_ngrams": 2}
     limits = {"float16": 0, "float32": 1 << 30}
@@ -271,7 +272,7 @@ def test_a_part_without_lines_does_no_harm(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_another_number_of_threads_may_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", 1e9)
     channels = {"train": reviews(1000), "validation": reviews(100, seed=2)}
     supervised.train(job(tmp_path, channels, threads=1))
     listener = Listener()
@@ -495,7 +496,7 @@ def test_train_accuracy_is_of_a_sample(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_stopped_job_of_halves_ends_as_if_it_had_not_been(
     storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", 1e9)
     channels, settings = {"train": reviews(150)}, {"storage": storage, "loss": "ns", "epochs": 4}
     expected = supervised.train(job(tmp_path / "whole", channels, **settings))
 

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.algorithms.blazingtext.jobs import Listener, job
+from wildsage.algorithms import checkpoint as checkpoints
 from wildsage.algorithms.blazingtext import BlazingText, training, word_epochs, word_vectors
 from wildsage.algorithms.blazingtext.word_epochs import TrainedVectors
 from wildsage.algorithms.blazingtext.word_model import WordVectors
@@ -183,7 +184,7 @@ def test_threads_in_rounds_resume_exactly_too(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_killed_job_goes_on_from_its_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)  # one each epoch
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", 1e9)  # one each epoch
     text = sentences(60)
     expected = train(tmp_path / "whole", text, epochs=4)
 
@@ -203,7 +204,7 @@ def test_a_killed_job_goes_on_from_its_last_checkpoint(tmp_path: Path, monkeypat
     "change", [{"window_size": 4}, {"seed": 5}, {"text": sentences(60, seed=2)}], ids=lambda c: str(c)[:20]
 )
 def test_a_changed_job_starts_anew(change: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", 1e9)
     given: dict[str, Any] = {"text": sentences(60), **SMALL}
     train(tmp_path / "job", **given)
     listener = Listener()
@@ -216,7 +217,7 @@ def test_a_changed_job_starts_anew(change: dict[str, Any], tmp_path: Path, monke
 
 @pytest.mark.parametrize("size", [0, 100, None])
 def test_a_damaged_checkpoint_starts_anew(size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", 1e9)
     expected = train(tmp_path / "job", sentences(60))
     path = tmp_path / "job" / "checkpoints" / "word_vectors.npz"
     content = path.read_bytes()
@@ -227,7 +228,7 @@ def test_a_damaged_checkpoint_starts_anew(size: int | None, tmp_path: Path, monk
 
 
 def test_another_number_of_threads_may_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", 1e9)
     monkeypatch.setattr(word_vectors, "WORDS_PER_THREAD", 100)
     train(tmp_path, sentences(100), threads=1)
     listener = Listener()

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.algorithms.blazingtext.jobs import Listener
 from tests.algorithms.glove.jobs import SMALL, job, sentences, wide
 from tests.algorithms.glove.naive import Reference
-from wildsage.algorithms.blazingtext import training as shared
+from wildsage.algorithms import checkpoint
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
 from wildsage.algorithms.glove import training
 from wildsage.algorithms.glove.cooccurrence import Counting, Matrix, count
@@ -182,7 +182,7 @@ def test_a_stopped_job_ends_as_if_it_had_not_been(calls: int, tmp_path: Path) ->
 
 
 def test_a_killed_job_goes_on_from_its_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "CHECKPOINT_SHARE", 1e9)  # one each epoch
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_SHARE", 1e9)  # one each epoch
     text = sentences(60)
     expected = train(tmp_path / "whole", text)
 
@@ -199,7 +199,7 @@ def test_a_killed_job_goes_on_from_its_last_checkpoint(tmp_path: Path, monkeypat
 
 
 def test_what_a_resumed_job_saved_is_by_its_own_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_SHARE", 1e9)
     values = {"early_stopping": True, "early_stopping_tolerance": 0.9, "patience": 2, "min_epochs": 6, "epochs": 500}
 
     class Stopping(Listener):

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from wildsage.algorithms.blazingtext.features import Numbering
     from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
-    from wildsage.algorithms.blazingtext.training import Checkpoint
+    from wildsage.algorithms.checkpoint import Checkpoint
     from wildsage.algorithms.context import Reporter
 
     Table = NDArray[np.float32] | NDArray[np.int16]

@@ -24,8 +24,9 @@ from wildsage.algorithms.blazingtext.fasttext_file import TableRows, dense
 from wildsage.algorithms.blazingtext.features import check, choose, compact, expand, look_up, number
 from wildsage.algorithms.blazingtext.kernels.features import LABEL, UNKNOWN_LABEL, UNSEEN
 from wildsage.algorithms.blazingtext.memory import check_features, check_rows
-from wildsage.algorithms.blazingtext.training import Checkpoint, Clock
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
+from wildsage.algorithms.checkpoint import Checkpoint
+from wildsage.algorithms.clock import Clock
 from wildsage.contract.errors import ClientError, DataError
 from wildsage.contract.files import write_json
 from wildsage.kernels.vector import HALVES

@@ -1,56 +1,20 @@
-"""What both trainers share: a clock, threads' random states, watching them, and checkpoints."""
+"""What both trainers share: threads' random states, watching threads, and telling progress."""
 
 from __future__ import annotations
 
-import json
-import lzma
-import struct
-import time
-import tokenize
-import zipfile
-import zlib
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wildsage.contract.files import is_beside_name, new_file
 from wildsage.kernels.vector import aligned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from wildsage.algorithms.context import Reporter
-
-CHECKPOINT_SHARE = 0.1  # of the time, at most, goes into checkpoints
-CHECKPOINT_FORMAT = 1
-# What damage makes zipfile and NumPy raise, found by damaging; RuntimeError for "encrypted" and unknown versions.
-DAMAGED = (
-    OSError, EOFError, ValueError, KeyError, TypeError, IndexError, RuntimeError, SyntaxError, MemoryError,
-    zipfile.BadZipFile, zlib.error, struct.error, lzma.LZMAError, tokenize.TokenError,
-)  # fmt: skip
-WRITE_SPEED = 3e8  # bytes/s, what the first checkpoint is taken to be written at
-
-
-@dataclass
-class Clock:
-    """Seconds of each phase."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        begun = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
-
-    def rounded(self) -> dict[str, float]:
-        return {name: round(seconds, 3) for name, seconds in self.seconds.items()}
 
 
 def random_states(seed: int, count: int) -> list[NDArray[np.uint64]]:
@@ -79,51 +43,3 @@ def tell_progress(report: Reporter, done: int, total: int, speed: float, sums: N
     if speed:
         figures["seconds_left"] = (total - done) / speed
     report.progress(done, total, unit="words", **figures)
-
-
-class Checkpoint:
-    """A job's state on disk: facts that JSON can hold, and arrays.
-
-    fingerprint: what the state depends on; a checkpoint with another one is not this job's. size_bytes: about its size.
-    """
-
-    def __init__(self, path: Path, fingerprint: str, report: Reporter, size_bytes: int = 0) -> None:
-        self.path, self.fingerprint, self.report = path, fingerprint, report
-        self._written, self._cost = time.perf_counter(), size_bytes / WRITE_SPEED
-
-    @property
-    def is_due(self) -> bool:
-        """Whether one more keeps to CHECKPOINT_SHARE."""
-        return (time.perf_counter() - self._written) * CHECKPOINT_SHARE >= self._cost
-
-    def write(self, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Write it, whole or not at all."""
-        begun = time.perf_counter()
-        facts = {"format": CHECKPOINT_FORMAT, "fingerprint": self.fingerprint, **facts}
-        with new_file(self.path) as file:
-            np.savez(file, allow_pickle=False, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
-        self._written = time.perf_counter()
-        self._cost = self._written - begun
-
-    def resume(self, take: Callable[[dict[str, Any], Mapping[str, NDArray[Any]]], None]) -> bool:
-        """Hand facts and arrays to `take`, if there is a checkpoint of this job. Tells the user if it cannot be used.
-
-        `take` may raise what a damaged file makes it raise; what it changed by then must do no harm.
-        """
-        for left in self.path.parent.glob(f".{self.path.name}.*"):
-            if is_beside_name(left.name):  # its writer was killed
-                left.unlink(missing_ok=True)
-        if not self.path.exists():
-            return False
-        try:
-            # Opened here, since NumPy leaves open what it cannot read.
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                facts = json.loads(stored["facts"].tobytes())
-                if facts["format"] != CHECKPOINT_FORMAT or facts["fingerprint"] != self.fingerprint:
-                    self.report.say("the checkpoint is of another job (text or hyperparameters differ): starting anew")
-                    return False
-                take(facts, stored)
-        except DAMAGED as error:
-            self.report.say(f"the checkpoint cannot be read ({error}): starting anew")
-            return False
-        return True

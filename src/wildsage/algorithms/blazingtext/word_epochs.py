@@ -31,8 +31,10 @@ from wildsage.algorithms.blazingtext.kernels.word_vectors import (
     train_stream,
 )
 from wildsage.algorithms.blazingtext.ngrams import EOS
-from wildsage.algorithms.blazingtext.training import Checkpoint, Clock, random_states, run_watched, tell_progress
+from wildsage.algorithms.blazingtext.training import random_states, run_watched, tell_progress
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
+from wildsage.algorithms.checkpoint import Checkpoint
+from wildsage.algorithms.clock import Clock
 from wildsage.contract.errors import ClientError
 from wildsage.kernels.vector import aligned, padded
 

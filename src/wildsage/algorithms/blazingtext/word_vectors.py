@@ -27,7 +27,6 @@ from wildsage.algorithms.blazingtext.kernels.word_vectors import (
     write_stream,
 )
 from wildsage.algorithms.blazingtext.ngrams import EOS
-from wildsage.algorithms.blazingtext.training import Checkpoint, Clock
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary, check_words
 from wildsage.algorithms.blazingtext.word_epochs import (
     LOSS_CODES,
@@ -37,6 +36,8 @@ from wildsage.algorithms.blazingtext.word_epochs import (
     Training,
     position_rows,
 )
+from wildsage.algorithms.checkpoint import Checkpoint
+from wildsage.algorithms.clock import Clock
 from wildsage.contract.errors import ClientError
 from wildsage.kernels.vector import padded
 

@@ -31,9 +31,11 @@ from wildsage.algorithms.blazingtext.corpus import StoppedEarlyError
 from wildsage.algorithms.blazingtext.features import check
 from wildsage.algorithms.blazingtext.kernels.random import END_OF_LINE
 from wildsage.algorithms.blazingtext.ngrams import EOS
-from wildsage.algorithms.blazingtext.training import Checkpoint, Clock, run_watched
+from wildsage.algorithms.blazingtext.training import run_watched
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary, check_words
 from wildsage.algorithms.blazingtext.word_vectors import make_stream
+from wildsage.algorithms.checkpoint import Checkpoint
+from wildsage.algorithms.clock import Clock
 from wildsage.algorithms.glove.cooccurrence import Counting, Matrix, count
 from wildsage.algorithms.glove.kernels.training import train_visits
 from wildsage.contract.errors import ClientError

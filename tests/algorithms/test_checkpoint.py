@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.algorithms.blazingtext.jobs import Listener
-from wildsage.algorithms.blazingtext.training import Checkpoint
+from wildsage.algorithms.checkpoint import Checkpoint
 from wildsage.contract.files import beside_name
 
 
