@@ -40,7 +40,13 @@ class KMeansHyperparameters(Hyperparameters):
     )
     local_lloyd_tol: float = Field(0.0001, ge=0, le=1, description="share of the loss whose change ends that step")
     mini_batch_size: Whole = Field(5000, description="rows per mini-batch")
-    seed: int = Field(0, ge=0, le=LARGEST, description="start of the random numbers; equal seeds give equal models")
+    seed: int = Field(
+        0,
+        ge=0,
+        le=LARGEST,
+        description="start of the random numbers; equal seeds give equal models",
+        json_schema_extra={"beyond_contract": True},
+    )
 
     @property
     def factor(self) -> int:

@@ -13,7 +13,7 @@ from safetensors.numpy import save
 from wildsage.algorithms.kmeans import kernels
 from wildsage.algorithms.row_model import RowModel
 from wildsage.contract.errors import DataError
-from wildsage.contract.files import write_atomically
+from wildsage.contract.files import shown, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from wildsage.data.batch import Batch
 
 MODEL_FILE = "model_algo-1"
-FORMAT, VERSION = "wildsage.kmeans", "1"
+KEY = "wildsage"  # the only one of the metadata, since several come out in any order
+FORMAT, VERSION = "kmeans", 1
 CENTRES, WEIGHTS = "centres", "weights"
 MOST_HEADER_BYTES = 1 << 20
 BLOCK = 64  # centres at once in the kernel
@@ -33,8 +34,8 @@ BLOCK = 64  # centres at once in the kernel
 class KMeansModel(RowModel):
     """centres: float32 (k, d). weights: float64 (k,), the rows that each stands for. names: of the features, or None.
 
-    File model_algo-1: safetensors of the two, with {"format": "wildsage.kmeans", "version": "1"} and the names, as
-    JSON, in its metadata.
+    File model_algo-1: safetensors of the two. In its metadata under "wildsage", as JSON: {"format": "kmeans",
+    "version": 1, "feature_names": […] or null}.
     """
 
     def __init__(
@@ -80,14 +81,12 @@ class KMeansModel(RowModel):
 
     def save(self, folder: Path) -> None:
         """See Model: one file, model_algo-1."""
-        metadata = {"format": FORMAT, "version": VERSION}
-        if self.names is not None:
-            metadata["feature_names"] = json.dumps(self.names)
+        facts = {"format": FORMAT, "version": VERSION, "feature_names": self.names}
         tensors: dict[str, NDArray[Any]] = {
             CENTRES: np.ascontiguousarray(self.centres),
             WEIGHTS: np.ascontiguousarray(self.weights),
         }
-        write_atomically(folder / MODEL_FILE, save(tensors, metadata))
+        write_atomically(folder / MODEL_FILE, save(tensors, {KEY: json.dumps(facts)}))
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
@@ -100,13 +99,12 @@ class KMeansModel(RowModel):
         path = folder / MODEL_FILE
         try:
             with safe_open(path, "np") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != FORMAT:
-                    raise DataError("not a model of kmeans", file=path)
-                if metadata.get("version") != VERSION:
-                    raise DataError(f"a model of version {metadata.get('version')}; known is {VERSION}", file=path)
+                facts = json.loads((file.metadata() or {})[KEY])
+                if facts["format"] != FORMAT or facts["version"] != VERSION:
+                    told = f"{shown(facts['format'])} of version {shown(facts['version'])}"
+                    raise DataError(f"a model of {told}; known is {FORMAT} of version {VERSION}", file=path)
+                names = facts["feature_names"]
                 centres, weights = file.get_tensor(CENTRES), file.get_tensor(WEIGHTS)
-            names = json.loads(metadata["feature_names"]) if "feature_names" in metadata else None
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"not a model of kmeans: {error}", file=path) from error
         fits = centres.ndim == 2 and min(centres.shape) > 0 and weights.shape == centres.shape[:1]
@@ -127,7 +125,7 @@ def _header_format(path: Path) -> str | None:
             if not 2 <= length <= MOST_HEADER_BYTES:
                 return None
             header = json.loads(file.read(length))
-        found = header["__metadata__"]["format"]
+        found = json.loads(header["__metadata__"][KEY])["format"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return found if isinstance(found, str) else None
