@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from wildsage.algorithms.streaming import Workers
     from wildsage.data.readers import RowStream
 
+# Mini-batches are taken together up to so many rows: once centres have settled, they hardly move within them, and
+# threads share more at once.
+STEP_ROWS = 20_000
 BASE_BYTES = 260 << 20  # Python, NumPy, Numba with LLVM, the kernels, and what is read ahead
 
 
@@ -47,7 +50,7 @@ class KMeans(Algorithm[KMeansHyperparameters]):
         centres = parameters.k * parameters.factor
         floats = (3 + context.threads) * (centres + 32) * (features + 17)  # table, forms, a copy, and sums of a thread
         floats += 2 * sample_rows(parameters, features) * features  # and when it is written to a checkpoint
-        floats += 3 * parameters.mini_batch_size * (features + 2)
+        floats += 3 * max(STEP_ROWS, parameters.mini_batch_size) * (features + 2)
         doubles = 3 * centres * features + 2 * centres * parameters.k
         advice = (
             f"lower k (now {parameters.k:,}), extra_center_factor (now {parameters.factor}) or mini_batch_size (now "
@@ -92,11 +95,11 @@ class KMeans(Algorithm[KMeansHyperparameters]):
             with clock.phase("reduce"):
                 found = state.finalise(context.stop)
             model = KMeansModel(found.centres, found.weights, stream.feature_names)
-            scores = {"msd": found.distance, "ssd": found.distance * found.rows / max(1, seen.epochs)}
+            scores = {"msd": found.distance, "ssd": found.distance * (seen.total_rows / max(1, seen.epochs))}
             epoch = max(1, seen.epochs)
             for name in dict.fromkeys(parameters.eval_metrics):
                 context.report.metric(f"train:{name}", scores[name], epoch=epoch)
-            if found.sampled * max(1, seen.epochs) < found.rows:
+            if state.settled:
                 context.report.say(f"scores of channel train are of {found.sampled:,} rows drawn from all of them")
             if "test" in context.channels and not context.stop.is_set():
                 with clock.phase("test"):
@@ -107,7 +110,7 @@ class KMeans(Algorithm[KMeansHyperparameters]):
             rows=seen.total_rows,
             feature_dim=features,
             k=parameters.k,
-            working_centres=state.centres.count,
+            working_centres=parameters.k * parameters.factor,
             mean_squared_distance=found.distance,
             sampled_rows=found.sampled,
             cluster_sizes=[round(weight) for weight in sorted(found.weights.tolist(), reverse=True)[:1000]],
@@ -199,7 +202,7 @@ def _open(context: TrainingContext[KMeansHyperparameters], name: str, feature_di
     asked = None if parameters.feature_dim == "auto" else parameters.feature_dim
     return open_channel(
         channel,
-        batch_rows=parameters.mini_batch_size,
+        batch_rows=parameters.mini_batch_size * max(1, STEP_ROWS // parameters.mini_batch_size),
         feature_dim=feature_dim or asked,
         label_width=0,
         threads=context.threads,

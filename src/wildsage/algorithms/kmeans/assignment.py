@@ -133,8 +133,8 @@ class Assignment:
         # Into memory that is there: a product into new pages took 1.5 times as long.
         np.dot(tile.reshape(-1, width)[:more, :used], centres.forms[:, :used].T, out=out)
         loss: float = kernels.absorb(
-            tile, products, more, columns, centres.flat, width, sums, counts, self.squares, self.places, at,
-            self.lanes[thread],
+            tile, products, products.view(np.int32), more, columns, centres.flat, width, sums, counts, self.squares,
+            self.places, at, self.lanes[thread], self.lanes[thread].view(np.int32),
         )  # fmt: skip
         return loss
 
@@ -146,8 +146,9 @@ class Assignment:
             rows.starts, rows.columns, rows.values, at, more, self._turned, columns, self._biases, products
         )
         loss: float = kernels.absorb_sparse(
-            rows.starts, rows.columns, rows.values, at, more, products, columns, self.centres.width, sums, counts,
-            self.squares, self.places, self.lanes[thread],
+            rows.starts, rows.columns, rows.values, at, more, products, products.view(np.int32), columns,
+            self.centres.width, sums, counts, self.squares, self.places, self.lanes[thread],
+            self.lanes[thread].view(np.int32),
         )  # fmt: skip
         return loss
 

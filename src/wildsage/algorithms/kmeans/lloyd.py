@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,51 +96,70 @@ def means(points: Points, weights: Points, owners: NDArray[np.int64], k: int) ->
 
 
 def reduce_centres(
-    given: NDArray[np.float32], weights: Points, k: int, *, start: str, trials: int, iterations: int, tolerance: float,
-    random: np.random.Generator,
+    given: NDArray[np.float32], weights: Points, k: int, workers: Workers, *, start: str, trials: int, iterations: int,
+    tolerance: float, random: np.random.Generator,
 ) -> tuple[Points, Points]:  # fmt: skip
     """k centres of weighted points by Lloyd's algorithm, the best of some trials, and their weights.
 
-    given: points (n, d), n of them k or more, distinct. A centre that loses its points takes the one that adds most
-    to the loss. iterations: at most; tolerance: share of the loss, by which it must fall.
+    given: points (n, d), n of them k or more, distinct. iterations: at most; tolerance: share of the loss, by which it
+    must fall.
     """
     points = given.astype(np.float64)
     if len(points) <= k:
         return points, weights
     squares = np.einsum("nd,nd->n", points, points)
-    least, best = np.inf, (points[:k], weights[:k])
-    for _ in range(trials):
-        chosen = plus_plus(points, weights, k, random) if start == "kmeans++" else random.permutation(len(points))[:k]
+    seeds = random.integers(0, 1 << 63, trials)
+    found: list[tuple[float, Points, Points]] = [(np.inf, points[:k], weights[:k])] * trials
+
+    def run(trial: int) -> None:
+        own = np.random.default_rng(int(seeds[trial]))
+        chosen = plus_plus(points, weights, k, own) if start == "kmeans++" else own.permutation(len(points))[:k]
         if len(chosen) < k:  # points that are all but equal
             others = np.setdiff1d(np.arange(len(points)), chosen)
             chosen = np.concatenate([chosen, others[: k - len(chosen)]])
-        centres, last = points[chosen], np.inf
-        for _ in range(iterations):
-            owners, distances = assign(points, squares, centres)
-            loss = float(distances @ weights)
-            counts = np.bincount(owners, minlength=k)
-            for empty in np.flatnonzero(counts == 0):
-                # Not of a centre that would be empty then.
-                place = int(np.argmax(np.where(counts[owners] > 1, distances * weights, -1)))
-                counts[owners[place]] -= 1
-                owners[place], distances[place], counts[empty] = empty, 0, 1
-            centres, _ = means(points, weights, owners, k)
-            if last - loss <= tolerance * loss:
-                break
-            last = loss
+        found[trial] = _lloyd(points, squares, weights, points[chosen], iterations, tolerance)
+
+    workers.each(trials, run)
+    _, centres, masses = min(found, key=lambda each: each[0])
+    return centres, masses
+
+
+def _lloyd(
+    points: Points, squares: Points, weights: Points, centres: Points, iterations: int, tolerance: float
+) -> tuple[float, Points, Points]:
+    """The loss, the centres and their weights. A centre that loses its points takes the one that adds most to it."""
+    k, last = len(centres), np.inf
+    for _ in range(iterations):
         owners, distances = assign(points, squares, centres)
         loss = float(distances @ weights)
-        if loss < least:
-            least, best = loss, (centres, np.bincount(owners, weights, k).astype(np.float64))
-    return best
+        counts = np.bincount(owners, minlength=k)
+        for empty in np.flatnonzero(counts == 0):
+            # Not of a centre that would be empty then.
+            place = int(np.argmax(np.where(counts[owners] > 1, distances * weights, -1)))
+            counts[owners[place]] -= 1
+            owners[place], distances[place], counts[empty] = empty, 0, 1
+        centres, _ = means(points, weights, owners, k)
+        if last - loss <= tolerance * loss:
+            break
+        last = loss
+    owners, distances = assign(points, squares, centres)
+    return float(distances @ weights), centres, np.bincount(owners, weights, k).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Polished:
+    """What Lloyd's rounds end with. masses: rows of each centre, anchors' weights included; distance: mean squared."""
+
+    centres: NDArray[np.float32]  # (k, d)
+    masses: NDArray[np.float64]  # (k,)
+    distance: float
 
 
 def polish(
     centres: Points, sample: NDArray[np.float32], workers: Workers, *, iterations: int, tolerance: float,
-    anchors: NDArray[np.float32], anchor_weights: Points, stop: Event,
-) -> tuple[NDArray[np.float32], NDArray[np.int64], float]:  # fmt: skip
-    """Lloyd's rounds over kept rows, (n, d). Returns the centres, how many rows each has, and the mean squared
-    distance.
+    anchors: NDArray[np.float32], anchor_weights: Points, stop: Event | None,
+) -> Polished:  # fmt: skip
+    """Lloyd's rounds over kept rows, (n, d).
 
     A centre without a kept row stays: the rows that it stands for are too few for the sample. anchors: weighted
     points that count as rows, what an earlier model has seen; the distance is of the rows alone.
@@ -150,23 +170,23 @@ def polish(
     weights, idle = np.zeros(held.count), np.zeros(held.count, np.int64)
     points = anchors.astype(np.float64)
     squares = np.einsum("nd,nd->n", points, points)
-    last = np.inf
-    for turn in range(iterations + 1):
-        owners = assign(points, squares, held.values.astype(np.float64))[0] if len(points) else None
+    last, turn = np.inf, 0
+    while True:
         loss = assignment.run(sample)
-        counts = assignment.counts.reshape(workers.threads, -1).sum(axis=0)[: held.count]
-        if turn == iterations or last - loss <= tolerance * loss or stop.is_set():
-            break
-        last = loss
-        if owners is None:
+        masses = assignment.counts.reshape(workers.threads, -1).sum(axis=0)[: held.count].astype(np.float64)
+        if len(points):
+            owners, _ = assign(points, squares, held.values.astype(np.float64))
+            pulled, mass = means(points, anchor_weights, owners, held.count)
+            masses += mass
+        if turn == iterations or last - loss <= tolerance * loss or (stop is not None and stop.is_set()):
+            return Polished(held.values.copy(), masses, loss / max(1, len(sample)))
+        last, turn = loss, turn + 1
+        if not len(points):
             weights[:] = 0
             assignment.move(weights, idle, 0.0, len(sample))
-        else:
-            sums = assignment.sums.reshape(workers.threads, held.columns, held.width).sum(axis=0, dtype=np.float64)
-            pulled, mass = means(points, anchor_weights, owners, held.count)
-            before = held.values.astype(np.float64)
-            total = counts + mass
-            shift = sums[: held.count, : held.features] + mass[:, None] * (pulled - before)
-            held.put(slice(0, held.count), before + shift / np.where(total > 0, total, 1)[:, None])
-            assignment.clear()
-    return held.values.copy(), counts, loss / max(1, len(sample))
+            continue
+        sums = assignment.sums.reshape(workers.threads, held.columns, held.width).sum(axis=0, dtype=np.float64)
+        before = held.values.astype(np.float64)
+        shift = sums[: held.count, : held.features] + mass[:, None] * (pulled - before)
+        held.put(slice(0, held.count), before + shift / np.where(masses > 0, masses, 1)[:, None])
+        assignment.clear()

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wildsage.algorithms.kmeans.assignment import Assignment, Centres, TooLargeError
+from wildsage.algorithms.kmeans.kernels import NOTHING
 from wildsage.algorithms.kmeans.lloyd import distinct_at_random, plus_plus, polish, reduce_centres
 from wildsage.algorithms.streaming import State
 from wildsage.contract.errors import ClientError
 from wildsage.data.batch import SparseRows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from threading import Event
 
     from numpy.typing import NDArray
@@ -24,14 +25,17 @@ if TYPE_CHECKING:
     from wildsage.algorithms.streaming import Workers
     from wildsage.data.batch import Batch
 
-KEPT_ROWS = 256  # a centre: with them, loss without clusters came within 0.6 % of Lloyd's over all rows
-LEAST_KEPT_ROWS = 32  # a centre, for Lloyd's rounds over them to do more good than harm
+    Read = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+
+KEPT_ROWS = 128  # a centre
 SMALL_ROWS = 1 << 14  # kept at least
-KEPT_BYTES = 128 << 20
-POLISH_ROUNDS = 10
-LARGEST_VALUE = 1e18  # its square fits a float32
-MOST_TRIALS = 8
-TRIAL_WORK = 4e9  # multiplications of all trials, beyond which there are fewer
+KEPT_BYTES = 256 << 20
+START_ROWS = 10  # a centre, among which k-means++ chooses
+POLISH_ROUNDS, WHOLE_ROUNDS = 10, 40  # of Lloyd: over a sample of the rows, and over all of them
+LARGEST_VALUE = 1e15  # squares of a million of them fit a float32
+MOST_TRIALS, TRIAL_WORK = 4, 1e9  # of the reduction; multiplications of all trials, beyond which there are fewer
+FADED = 1 / 16  # of what weights were: rows that came while centres were rough count for less
+DRIFT = 1.1  # times the distance at first, beyond which later rows are of another kind
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,15 @@ class Finished:
 
 
 class KMeansState(State):
-    """Up to k * factor centres, each the mean of the rows that it got, and a uniform sample of all rows.
+    """Centres, each the mean of the rows that it got, and a uniform sample of all rows.
 
-    Rows of a batch go to their nearest centre, which moves to the mean of what it has got: a rate of 1 / weight for
-    each row (Sculley, "Web-Scale K-Means Clustering", WWW 2010). The first rows are held until centres can be chosen
-    among them. A centre that is free, or has gone without a row for one half-life, takes a row far from all centres.
-    The sample is a reservoir (Vitter, "Random Sampling with a Reservoir", 1985), with a half-life one that forgets
-    as the weights do. Its size does not grow with the data.
+    The first rows are held. When they fill the sample, k * factor centres pass over them, are reduced to k, and Lloyd's
+    rounds follow: the centres are *settled*. From then on each row moves its nearest centre by 1 / weight (Sculley,
+    "Web-Scale K-Means Clustering", WWW 2010). Where extra_center_factor is given, or a half-life, all k * factor
+    centres go on moving, and are reduced at the end, as the contract has it.
+    The sample is a reservoir (Vitter, "Random Sampling with a Reservoir", 1985), with a half-life one that forgets as
+    the weights do. A centre that is free, or has gone without a row for one half-life, takes a row far from all
+    centres. Nothing grows with the data.
     """
 
     def __init__(
@@ -66,11 +72,13 @@ class KMeansState(State):
         names: tuple[str, ...] | None = None,
     ) -> None:
         """earlier: centres (k, d) and weights (k,) of a model to go on from, of which each of several workers has
-        its share of the weights. names: of the features, for messages."""
+        its share of the weights. names: of the features, for messages.
+        """
         self.parameters, self.features, self.names = parameters, features, names
         self._workers = workers
-        k = parameters.k
-        self.centres = Centres(max(k * parameters.factor, len(earlier[0]) if earlier else 0), features)
+        self.extra = parameters.extra_center_factor != "auto" or parameters.half_life_time_size > 0
+        self._working = max(parameters.k * parameters.factor, len(earlier[0]) if earlier else 0)
+        self.centres = Centres(self._working if self.extra else parameters.k, features)
         count = self.centres.count
         self.origin = np.zeros(features, np.float32)
         self.weights = np.zeros(count)
@@ -79,7 +87,9 @@ class KMeansState(State):
         self.rows = 0  # seen
         self.weight = 0.0  # of what was seen, with the half-life
         self.held = 0  # rows of the sample that are there
-        self.sampling = True
+        self.sampling = True  # whether rows are new; in later epochs they are not
+        self.settled_distance = 0.0  # mean squared, when the centres had settled
+        self.later = np.zeros(2)  # sum of squared distances, and rows, since then
         self.sample = np.empty((sample_rows(parameters, features), features), np.float32)  # less the origin
         self.random = np.random.Generator(np.random.PCG64([parameters.seed, rank]))
         self.anchors = np.zeros((0, features), np.float32)
@@ -89,9 +99,16 @@ class KMeansState(State):
         self._assignment: Assignment | None = None
 
     @property
-    def begun(self) -> bool:
+    def settled(self) -> bool:
         """Whether there are centres; until then the first rows are held in the sample."""
         return self._assignment is not None
+
+    @property
+    def mass(self) -> NDArray[np.float64]:
+        """Rows that each centre stands for, float64 (used,), those of an earlier model included."""
+        weights = self.weights[: self.used]
+        rows = self.weight + float(self.anchor_weights.sum())
+        return weights * np.float64(rows / max(float(weights.sum()), 1e-300))
 
     def update(self, batch: Batch) -> None:
         """Move the centres towards rows, float32 (n, features). Raises DataError for numbers that are too large."""
@@ -103,110 +120,145 @@ class KMeansState(State):
     def _too_large(self, batch: Batch, row: int) -> str:
         values = _dense(_part(batch.features, row, row + 1))[0]
         column = int(np.argmax(np.abs(values)))
-        name = f"{self.names[column]} = " if self.names else f"feature {column + 1} = "
-        return f"{name}{values[column]:g} is too large for distances in float32: up to {LARGEST_VALUE:g}, sums included"
+        name = self.names[column] if self.names else f"feature {column + 1}"
+        return f"{name} = {values[column]:g} is too large for distances in float32: up to {LARGEST_VALUE:g}"
 
     def _take_rows(self, rows: NDArray[np.float32] | SparseRows) -> None:
         """Take in rows, or hold them where there are no centres yet."""
+        if not self.sampling and not self.settled:
+            return  # all rows are held, and these are they once more
         first = 0
-        if not self.begun:
-            wanted = max(self.centres.count, min(self.parameters.mini_batch_size, len(self.sample)))
-            first = min(len(rows), wanted - self.held)
+        if not self.settled:
+            first = min(len(rows), len(self.sample) - self.held)
             self._hold(_part(rows, 0, first))
-            if self.held < self.centres.count:
+            if self.held < len(self.sample):
                 return
-            self._begin(sparse=isinstance(rows, SparseRows))
-        if first < len(rows):
-            try:
+            self._settle(sparse=isinstance(rows, SparseRows))
+        try:
+            if first < len(rows):
                 self._take(_part(rows, first, len(rows)))
-            except TooLargeError as error:
-                raise TooLargeError(first + error.row) from error
+        except TooLargeError as error:
+            raise TooLargeError(first + error.row) from error
 
     def _hold(self, rows: NDArray[np.float32] | SparseRows) -> None:
         """Keep the first rows, with nothing taken off them yet."""
         dense = _dense(rows)
-        wrong = np.flatnonzero(np.abs(dense).max(axis=1, initial=0) > LARGEST_VALUE)
-        if len(wrong):
-            raise TooLargeError(int(wrong[0]))
+        if len(dense) and max(float(dense.max()), -float(dense.min())) > LARGEST_VALUE:
+            raise TooLargeError(int(np.flatnonzero(np.abs(dense).max(axis=1) > LARGEST_VALUE)[0]))
         self.sample[self.held : self.held + len(dense)] = dense
         self.held += len(dense)
         self.rows += len(dense)
+        self.weight += len(dense)
 
-    def _begin(self, *, sparse: bool) -> None:
-        """Choose the first centres among the rows that are held, and take these rows in."""
+    def _settle(self, *, sparse: bool) -> None:
+        """Find the first centres from the rows that are held."""
         held = self.sample[: self.held]
         if not sparse and self.held:
             # Where all rows are far from zero, products would lose what distinguishes them. Sparse rows are not.
             self.origin[:] = held.mean(axis=0, dtype=np.float64)
             held -= self.origin
             self.anchors = self.anchors - self.origin
+        half_life = self.parameters.half_life_time_size
+        if half_life:
+            self.weight = (1 - 0.5 ** (self.held / half_life)) / (1 - 0.5 ** (1 / half_life))
+        centres, weights = self._pass_over(held)
         self._assignment = Assignment(self.centres, self._workers, self.origin)
-        before = len(self.anchors)
-        if before:
-            self.centres.put(slice(0, before), self.anchors)
-            self.weights[:before] = self.anchor_weights
-            self.used = before
-        free = self.centres.count - self.used
-        if self.parameters.init_method == "random":
-            chosen = distinct_at_random(held, free, self.random)
-        else:
-            points = np.concatenate([self.anchors, held]).astype(np.float64)
-            chosen = plus_plus(points, np.ones(len(points)), free, self.random) - before
-            chosen = chosen[chosen >= 0]
-        self._fill(held[chosen], 0)  # these rows are about to be counted
-        rows, self.rows = held.copy(), 0
-        assignment = Assignment(self.centres, self._workers)  # these rows are less the origin already
-        assignment.run(rows)
-        self._after(assignment, len(rows), lambda places: rows[places])
-        self.rows = len(rows)
+        if self.extra or len(centres) <= self.centres.count:
+            self._replace(centres, weights)
+            self.settled_distance = np.inf  # not known, and not needed
+            return
+        reduced, _ = self._reduce(centres, weights, self.parameters.k)
+        self._polish(reduced, POLISH_ROUNDS, None)
 
-    def _fill(self, values: NDArray[np.float32], weight: float) -> None:
-        """Make centres that are free of these."""
-        places = slice(self.used, self.used + len(values))
-        self.centres.put(places, values)
-        self.weights[places], self.idle[places] = weight, 0
-        self.used += len(values)
+    def _pass_over(self, held: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Centres and weights of one pass with all working centres over rows that are held."""
+        centres, before = Centres(self._working, self.features), len(self.anchors)
+        if self.parameters.init_method == "random":
+            chosen = distinct_at_random(held, centres.count - before, self.random)
+        else:
+            # Among some of them: its time grows with rows times centres.
+            among = self.random.permutation(len(held))[: START_ROWS * centres.count]
+            points = np.concatenate([self.anchors, held[among]]).astype(np.float64)
+            chosen = plus_plus(points, np.ones(len(points)), centres.count - before, self.random) - before
+            chosen = among[chosen[chosen >= 0]]
+        count = before + len(chosen)
+        weights, idle = np.zeros(centres.count), np.zeros(centres.count, np.int64)
+        if before:
+            centres.put(slice(0, before), self.anchors)
+            weights[:before] = self.anchor_weights
+        centres.put(slice(before, count), held[chosen])
+        assignment, size = Assignment(centres, self._workers), self.parameters.mini_batch_size
+        half_life = self.parameters.half_life_time_size
+        for begin in range(0, len(held), size):
+            part = held[begin : begin + size]
+            assignment.run(part)
+            assignment.move(weights, idle, 0.5 ** (len(part) / half_life) if half_life else 1.0, len(part))
+        some = np.flatnonzero(weights[:count] > 0)
+        return centres.values[some], weights[some]
+
+    def _polish(self, centres: NDArray[np.float64], rounds: int, stop: Event | None) -> None:
+        """Let Lloyd's rounds over the sample follow, and go on from the centres that come out."""
+        share = self.held / max(1.0, self.weight)  # a row of the sample stands for 1 / share rows
+        found = polish(
+            centres, self.sample[: self.held], self._workers, iterations=rounds,
+            tolerance=self.parameters.local_lloyd_tol, anchors=self.anchors,
+            anchor_weights=self.anchor_weights * share, stop=stop,
+        )  # fmt: skip
+        self._replace(found.centres, np.maximum(found.masses, 1) * (1.0 if len(self.anchors) else FADED) / share)
+        self.settled_distance = found.distance
+
+    def _replace(self, points: NDArray[np.float32], weights: NDArray[np.float64]) -> None:
+        """Have these centres, and no others."""
+        self.used = len(points)
+        self.centres.put(slice(0, self.used), points)
+        self.centres.forms[self.used :] = 0
+        self.centres.forms[self.used :, self.features] = NOTHING
+        self.weights[:] = 0
+        self.weights[: self.used] = weights
+        self.idle[:] = 0
 
     def _take(self, rows: NDArray[np.float32] | SparseRows) -> None:
-        assert self._assignment is not None
+        """Move the centres by rows."""
+        assignment = self._assignment
+        assert assignment is not None
         count = len(rows)
-        self._assignment.run(rows)
+        loss = assignment.run(rows)
 
         def read(places: NDArray[np.int64]) -> NDArray[np.float32]:
             return (rows.take(places).dense() if isinstance(rows, SparseRows) else rows[places]) - self.origin
 
-        self._after(self._assignment, count, read)
+        half_life = self.parameters.half_life_time_size
+        decay = 0.5 ** (count / half_life) if half_life else 1.0
+        assignment.move(self.weights, self.idle, decay, count)
+        self.weight = self.weight * decay + count
         self.rows += count
+        self.later += loss, count
+        starved = np.flatnonzero(self.idle[: self.used] > half_life) if half_life else np.zeros(0, np.int64)
+        if self.used < self.centres.count or len(starved):
+            self._reseat(starved, assignment.squares[:count], read)
         if self.sampling:
             self._keep(count, read)
 
-    def _after(self, assignment: Assignment, count: int, read: Any) -> None:
-        """Move the centres by a batch, and put those that are free or starve where rows are far from all centres."""
-        half_life = self.parameters.half_life_time_size
-        decay = 0.5 ** (count / half_life) if half_life else 1.0
-        # Before the next run of the assignment, whose answers these are.
-        squares = assignment.squares[:count]
-        assignment.move(self.weights, self.idle, decay, count)
-        self.weight = self.weight * decay + count
-        starved = np.flatnonzero(self.idle[: self.used] > half_life) if half_life else np.zeros(0, np.int64)
+    def _reseat(self, starved: NDArray[np.int64], squares: NDArray[np.float32], read: Read) -> None:
+        """Put centres that are free or starve where rows are far from all centres.
+
+        Rows are drawn by squared distance, as k-means++ does: the farthest alone would be outliers.
+        """
         wanted = self.centres.count - self.used + len(starved)
-        if not wanted:
-            return
         far = np.flatnonzero(squares > 0)
         if not len(far):
             return
         if len(far) > wanted:
-            # By their squared distances, as k-means++ does: the farthest rows alone would be outliers.
             share = squares[far].astype(np.float64)
             far = np.sort(self.random.choice(far, wanted, replace=False, p=share / share.sum()))
         values = np.unique(read(far), axis=0)
         free = min(len(values), self.centres.count - self.used)
-        self._fill(values[:free], 1)
-        for place, value in zip(starved.tolist(), values[free:], strict=False):
-            self.centres.put(np.array([place]), value[None])
-            self.weights[place], self.idle[place] = 1, 0
+        places = np.concatenate([np.arange(self.used, self.used + free), starved[: len(values) - free]])
+        self.centres.put(places, values[: len(places)])
+        self.weights[places], self.idle[places] = 1, 0
+        self.used += free
 
-    def _keep(self, count: int, read: Any) -> None:
+    def _keep(self, count: int, read: Read) -> None:
         """Draw some of a batch's rows into the sample."""
         size = len(self.sample)
         fresh = min(count, size - self.held)
@@ -226,63 +278,48 @@ class KMeansState(State):
             self.sample[places[taken].astype(np.int64)] = read(taken + fresh)
 
     def end_epoch(self) -> None:
-        """The rows that come next were there before: without a half-life, there is nothing new to keep."""
-        if self.begun and not self.parameters.half_life_time_size:
-            self.sampling = False
+        """The rows that come next were there before: without a half-life, there is nothing new to keep.
+
+        What the centres have been counts for less, so that they become means of the rows nearest to them now.
+        """
+        if self.parameters.half_life_time_size:
+            return
+        self.sampling = False
+        if self.settled and not len(self.anchors):
+            self.weights *= FADED
 
     def merge(self, other: KMeansState) -> None:
-        """Take in another's centres, by weight, and its sample.
+        """Take in another's centres, by the rows that they stand for, and its sample.
 
-        All centres together are reduced to as many as there may be, as at the end to k.
+        All centres together are reduced to as many as there may be, and Lloyd's rounds over both samples follow.
         """
-        if not other.begun:
-            self._take_held(other)
+        if not other.settled:
+            self.sampling = True
+            self._take_rows(other.sample[: other.held])
             return
-        if not self.begun:
-            held, count = self.sample[: self.held].copy(), self.held
-            self._become(other)
-            if count:
-                self._take(held)
+        if not self.settled:
+            held = self.sample[: self.held].copy()
+            random = self.random
+            self.restore({name: array.copy() for name, array in other.arrays().items()})
+            self.random, self.sampling = random, True
+            self._take_rows(held)
             return
         moved = other.origin - self.origin
-        theirs = other.weights[: other.used] > 0
-        ours = self.weights[: self.used] > 0
-        points = np.concatenate(
-            [self.centres.values[: self.used][ours], other.centres.values[: other.used][theirs] + moved]
-        )
-        weights = np.concatenate([self.weights[: self.used][ours], other.weights[: other.used][theirs]])
-        if len(points) > self.centres.count:
-            reduced, weights = self._reduce(points, weights, self.centres.count)
-            points = reduced.astype(np.float32)
-        self._replace(points, weights)
+        points = np.concatenate([self.centres.values[: self.used], other.centres.values[: other.used] + moved])
+        weights = np.concatenate([self.mass, other.mass])
         self._merge_samples(other, moved)
         self.rows += other.rows
         self.weight += other.weight
-        self.sampling = self.sampling and other.sampling
+        self.later += other.later
         self.anchor_weights = self.anchor_weights + other.anchor_weights
-
-    def _take_held(self, other: KMeansState) -> None:
-        """Take in the rows that another holds, which has no centres yet."""
-        rows = other.sample[: other.held] + other.origin
-        if not len(rows):
+        if len(points) <= self.centres.count:
+            self._replace(points, weights)
             return
-        for begin in range(0, len(rows), self.parameters.mini_batch_size):
-            part = rows[begin : begin + self.parameters.mini_batch_size]
-            self._take_rows(part)
-
-    def _become(self, other: KMeansState) -> None:
-        random = self.random
-        self.restore({name: array.copy() for name, array in other.arrays().items()})
-        self.random = random
-
-    def _replace(self, points: NDArray[np.float32], weights: NDArray[np.float64]) -> None:
-        self.used = len(points)
-        self.centres.put(slice(0, self.used), points)
-        self.centres.forms[self.used :] = 0
-        self.centres.forms[self.used :, self.features] = -3e38
-        self.weights[:] = 0
-        self.weights[: self.used] = weights
-        self.idle[:] = 0
+        reduced, weights = self._reduce(points, weights, self.centres.count)
+        if self.extra:
+            self._replace(reduced.astype(np.float32), weights)
+        else:
+            self._polish(reduced, POLISH_ROUNDS, None)
 
     def _merge_samples(self, other: KMeansState, moved: NDArray[np.float32]) -> None:
         """A uniform sample of both: how many of each is drawn as it would have come out."""
@@ -300,15 +337,15 @@ class KMeansState(State):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """See State; of the sample, the rows that are there."""
-        used, features = self.used, self.features
+        used = self.used
         return {
-            "centres": self.centres.table[:used, :features],
+            "centres": self.centres.values[:used],
             "weights": self.weights[:used],
             "idle": self.idle[:used],
             "origin": self.origin,
             "sample": self.sample[: self.held],
-            "counts": np.array([self.rows, self.begun, self.sampling], np.int64),
-            "weight": np.array([self.weight]),
+            "counts": np.array([self.rows, self.settled, self.sampling], np.int64),
+            "figures": np.array([self.weight, self.settled_distance, *self.later]),
             "random": _words(self.random),
             "anchors": self.anchors,
             "anchor_weights": self.anchor_weights,
@@ -317,7 +354,7 @@ class KMeansState(State):
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """See State."""
         centres, weights, idle = arrays["centres"], arrays["weights"], arrays["idle"]
-        origin, sample, counts = arrays["origin"], arrays["sample"], arrays["counts"]
+        origin, sample, counts, figures = (arrays[name] for name in ("origin", "sample", "counts", "figures"))
         anchors, anchor_weights = arrays["anchors"], arrays["anchor_weights"]
         used = len(centres)
         if not (
@@ -328,55 +365,74 @@ class KMeansState(State):
             and sample.shape == (len(sample), self.features)
             and len(sample) <= len(self.sample)
             and counts.shape == (3,)
-            and arrays["weight"].shape == (1,)
+            and figures.shape == (4,)
             and anchors.shape == (len(anchor_weights), self.features)
         ):
             raise ValueError("its arrays have other shapes")
         random = _generator(arrays["random"])
         self._replace(centres, weights)
         self.idle[:used] = idle
-        self.origin = origin.astype(np.float32)
+        self.origin[:] = origin
         self.held = len(sample)
         self.sample[: self.held] = sample
         self.rows, self.sampling = int(counts[0]), bool(counts[2])
-        self.weight, self.random = float(arrays["weight"][0]), random
+        self.weight, self.settled_distance = float(figures[0]), float(figures[1])
+        self.later, self.random = figures[2:].copy(), random
         self.anchors, self.anchor_weights = anchors, anchor_weights
         self._assignment = Assignment(self.centres, self._workers, self.origin) if counts[1] else None
 
     def finalise(self, stop: Event) -> Finished:
         """k centres of what was seen; the state stays as it is. Raises ClientError if there are fewer distinct rows."""
-        k = self.parameters.k
-        if not self.begun:
-            copy = KMeansState(self.parameters, self.features, self._workers, names=self.names)
-            copy.restore({name: array.copy() for name, array in self.arrays().items()})
-            copy._begin(sparse=False)
-            return copy.finalise(stop)
-        some = self.weights[: self.used] > 0
-        points, weights = self.centres.values[: self.used][some], self.weights[: self.used][some]
+        final = KMeansState(self.parameters, self.features, self._workers, names=self.names)
+        final.restore(self.arrays())
+        return final._finish(stop)
+
+    def _finish(self, stop: Event) -> Finished:
+        k, whole = self.parameters.k, not self.settled
+        rounds = min(WHOLE_ROUNDS if whole else POLISH_ROUNDS, self.parameters.local_lloyd_max_iter)
+        if whole:
+            held = self.sample[: self.held]
+            self.origin[:] = held.mean(axis=0, dtype=np.float64) if len(held) else 0
+            held -= self.origin
+            self.anchors = self.anchors - self.origin
+            points, weights = self._pass_over(held)
+        else:
+            some = self.weights[: self.used] > 0
+            points, weights = self.centres.values[: self.used][some], self.mass[some]
         if len(points) < k:
             what = f"{len(points):,} distinct row{'' if len(points) == 1 else 's'}, of {self.rows:,}"
-            raise ClientError(
-                f"channel train has {what}, and k = {k:,} clusters are wanted: lower k, or give more rows"
-            )
-        random = self.random
-        self.random = _generator(_words(random))  # what is drawn here must not change what comes next
-        try:
-            centres, weights = self._reduce(points, weights, k)
-        finally:
-            self.random = random
-        sample, rounds = self.sample[: self.held], min(POLISH_ROUNDS, self.parameters.local_lloyd_max_iter)
-        whole = self.held < len(self.sample) or self.held >= self.rows
-        if not whole and self.held < LEAST_KEPT_ROWS * k:
-            rounds = 0
-        share = self.held / max(1.0, self.weight)  # a row of the sample stands for 1 / share rows
-        polished, counts, distance = polish(
-            centres, sample, self._workers, iterations=rounds, tolerance=self.parameters.local_lloyd_tol,
-            anchors=self.anchors, anchor_weights=self.anchor_weights * share, stop=stop,
-        )  # fmt: skip
-        if rounds:
-            # Small clusters may have no row in the sample.
-            weights = np.where(counts > 0, counts / max(share, 1e-300), weights)
-        return Finished(polished + self.origin, weights, distance, self.held, self.rows)
+            raise ClientError(f"channel train has {what}, and k = {k:,} are wanted: lower k, or give more rows")
+        centres, weights = self._reduce(points, weights, k)
+        if not whole and not self.extra:
+            rounds = 0  # over the sample alone they would unlearn what all rows have told
+            if self.later[0] > DRIFT * self.settled_distance * self.later[1]:
+                centres = self._begun_anew(centres, stop)
+        mass = self.mass if len(centres) == self.used else weights
+        self.centres = Centres(k, self.features)
+        self.weights, self.idle = np.zeros(k), np.zeros(k, np.int64)
+        self._polish(centres, rounds, stop)
+        weights = self.mass if rounds else mass
+        return Finished(self.centres.values + self.origin, weights, self.settled_distance, self.held, self.rows)
+
+    def _begun_anew(self, centres: NDArray[np.float64], stop: Event) -> NDArray[np.float64]:
+        """The better, over the sample, of these centres and some that the sample alone gives.
+
+        Rows that came later lie elsewhere than the first ones, as in a sorted file; the sample has rows of all.
+        """
+        sample = self.sample[: self.held]
+        points, weights = self._pass_over(sample)
+        if len(points) < len(centres):
+            return centres
+        reduced, _ = self._reduce(points, weights, len(centres))
+        best, least = centres, np.inf
+        for candidate, rounds in ((centres, 0), (reduced, POLISH_ROUNDS)):
+            found = polish(
+                candidate, sample, self._workers, iterations=rounds, tolerance=self.parameters.local_lloyd_tol,
+                anchors=self.anchors, anchor_weights=self.anchor_weights, stop=stop,
+            )  # fmt: skip
+            if found.distance < least:
+                best, least = found.centres.astype(np.float64), found.distance
+        return best
 
     def _reduce(
         self, points: NDArray[np.float32], weights: NDArray[np.float64], k: int
@@ -385,19 +441,18 @@ class KMeansState(State):
         asked, work = parameters.local_lloyd_num_trials, 4.0 * len(points) * k * self.features
         trials = max(1, min(MOST_TRIALS, int(TRIAL_WORK / work))) if asked == "auto" else asked
         return reduce_centres(
-            points, weights, k, start=parameters.local_lloyd_init_method, trials=trials,
+            points, weights, k, self._workers, start=parameters.local_lloyd_init_method, trials=trials,
             iterations=parameters.local_lloyd_max_iter, tolerance=parameters.local_lloyd_tol, random=self.random,
         )  # fmt: skip
 
 
 def sample_rows(parameters: KMeansHyperparameters, features: int) -> int:
-    """Rows that are kept: what Lloyd's rounds need, within KEPT_BYTES, but no fewer than begin needs."""
-    centres = parameters.k * parameters.factor
+    """Rows that are kept: enough to settle on, within KEPT_BYTES, but one for each centre at least."""
     wanted = min(max(KEPT_ROWS * parameters.k, SMALL_ROWS), KEPT_BYTES // (4 * features))
     if parameters.half_life_time_size:
         # A larger sample could not forget as fast as the half-life wants: it loses 1 / size a row.
         wanted = min(wanted, math.ceil(parameters.half_life_time_size / math.log(2)))
-    return max(wanted, centres)
+    return max(wanted, parameters.k * parameters.factor)
 
 
 def _share(random: np.random.Generator, ours: int, theirs: int, size: int) -> int:
