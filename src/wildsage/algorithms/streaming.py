@@ -111,6 +111,9 @@ def run(
                     # Rows of a checkpoint are whole batches.
                     skip = max(0, skip - len(batch))
                     continue
+                if context.stop.is_set():
+                    # What a stream that shuffles has left is not what it would have yielded.
+                    break
                 state.update(batch)
                 seen.rows += len(batch)
                 seen.total_rows += len(batch)
