@@ -199,10 +199,13 @@ class KMeans(Algorithm[KMeansHyperparameters]):
 def _open(context: TrainingContext[KMeansHyperparameters], name: str, feature_dim: int | None = None) -> RowStream:
     """A channel's rows, without labels unless the content type says otherwise."""
     parameters, channel = context.hyperparameters, context.channels[name]
+    together = max(1, STEP_ROWS // parameters.mini_batch_size)
+    if name == "train" and parameters.half_life_time_size:
+        together = 1  # within one, nothing fades
     asked = None if parameters.feature_dim == "auto" else parameters.feature_dim
     return open_channel(
         channel,
-        batch_rows=parameters.mini_batch_size * max(1, STEP_ROWS // parameters.mini_batch_size),
+        batch_rows=parameters.mini_batch_size * together,
         feature_dim=feature_dim or asked,
         label_width=0,
         threads=context.threads,

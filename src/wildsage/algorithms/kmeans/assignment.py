@@ -131,7 +131,8 @@ class Assignment:
         kernels.fill_tile(flat, at, more, centres.features, self.origin, tile, width)
         out = products[: more * columns].reshape(more, columns)
         # Into memory that is there: a product into new pages took 1.5 times as long.
-        np.dot(tile.reshape(-1, width)[:more, :used], centres.forms[:, :used].T, out=out)
+        with np.errstate(over="ignore", invalid="ignore"):  # the kernel tells it, with its row
+            np.dot(tile.reshape(-1, width)[:more, :used], centres.forms[:, :used].T, out=out)
         loss: float = kernels.absorb(
             tile, products, products.view(np.int32), more, columns, centres.flat, width, sums, counts, self.squares,
             self.places, at, self.lanes[thread], self.lanes[thread].view(np.int32),

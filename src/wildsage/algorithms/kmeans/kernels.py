@@ -15,7 +15,6 @@ from wildsage.kernels.vector import fma, greatest, load, splat, store, total
 
 NOTHING = np.float32(-3e38)  # what the product with a centre that there is not comes to
 LARGEST = 1e38  # products are below it, or a row's numbers are too large for float32 squares
-DONE = -1
 
 
 @kernel
@@ -88,6 +87,8 @@ def absorb(
             square = fma(difference, difference, square)
             store(sums, centre + f, fma(difference, one, load(sums, centre + f)))
         distance = total(square)
+        if not distance < LARGEST:
+            return -1.0 - i
         counts[place] += 1
         squares[begin + i] = distance
         places[begin + i] = place
@@ -126,6 +127,8 @@ def absorb_sparse(
             square += np.float64(values[at]) * np.float64(values[at])
             sums[centre + numbers[at]] += values[at]
         square = max(0.0, square - 2 * np.float64(products[i * columns + place]))
+        if not square < LARGEST:
+            return -1.0 - i
         counts[place] += 1
         squares[begin + i] = square
         places[begin + i] = place

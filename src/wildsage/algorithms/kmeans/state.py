@@ -158,14 +158,14 @@ class KMeansState(State):
             self.origin[:] = held.mean(axis=0, dtype=np.float64)
             held -= self.origin
             self.anchors = self.anchors - self.origin
-        half_life = self.parameters.half_life_time_size
-        if half_life:
-            self.weight = (1 - 0.5 ** (self.held / half_life)) / (1 - 0.5 ** (1 / half_life))
+        if self.parameters.half_life_time_size:
+            self.weight = self.held * self._fading(self.held)[1]
         centres, weights = self._pass_over(held)
         self._assignment = Assignment(self.centres, self._workers, self.origin)
         if self.extra or len(centres) <= self.centres.count:
             self._replace(centres, weights)
-            self.settled_distance = np.inf  # not known, and not needed
+            # Of rows less the origin already.
+            self.settled_distance = Assignment(self.centres, self._workers).run(held) / max(1, self.held)
             return
         reduced, _ = self._reduce(centres, weights, self.parameters.k)
         self._polish(reduced, POLISH_ROUNDS, None)
@@ -188,11 +188,12 @@ class KMeansState(State):
             weights[:before] = self.anchor_weights
         centres.put(slice(before, count), held[chosen])
         assignment, size = Assignment(centres, self._workers), self.parameters.mini_batch_size
-        half_life = self.parameters.half_life_time_size
         for begin in range(0, len(held), size):
             part = held[begin : begin + size]
+            decay, share = self._fading(len(part))
             assignment.run(part)
-            assignment.move(weights, idle, 0.5 ** (len(part) / half_life) if half_life else 1.0, len(part))
+            assignment.move(weights, idle, decay / share, len(part))
+            weights *= share
         some = np.flatnonzero(weights[:count] > 0)
         return centres.values[some], weights[some]
 
@@ -228,26 +229,28 @@ class KMeansState(State):
             return (rows.take(places).dense() if isinstance(rows, SparseRows) else rows[places]) - self.origin
 
         half_life = self.parameters.half_life_time_size
-        decay = 0.5 ** (count / half_life) if half_life else 1.0
-        assignment.move(self.weights, self.idle, decay, count)
-        self.weight = self.weight * decay + count
+        starved = np.flatnonzero(self.idle[: self.used] > half_life) if half_life else np.zeros(0, np.int64)
+        if (self.used < self.centres.count or len(starved)) and self._reseat(starved, assignment.squares[:count], read):
+            assignment.clear()
+            loss = assignment.run(rows)
+        decay, share = self._fading(count)
+        assignment.move(self.weights, self.idle, decay / share, count)
+        self.weights *= share
+        self.weight = self.weight * decay + share * count
         self.rows += count
         self.later += loss, count
-        starved = np.flatnonzero(self.idle[: self.used] > half_life) if half_life else np.zeros(0, np.int64)
-        if self.used < self.centres.count or len(starved):
-            self._reseat(starved, assignment.squares[:count], read)
         if self.sampling:
             self._keep(count, read)
 
-    def _reseat(self, starved: NDArray[np.int64], squares: NDArray[np.float32], read: Read) -> None:
-        """Put centres that are free or starve where rows are far from all centres.
+    def _reseat(self, starved: NDArray[np.int64], squares: NDArray[np.float32], read: Read) -> bool:
+        """Put centres that are free or starve where rows are far from all centres. Returns whether there were any.
 
         Rows are drawn by squared distance, as k-means++ does: the farthest alone would be outliers.
         """
         wanted = self.centres.count - self.used + len(starved)
         far = np.flatnonzero(squares > 0)
         if not len(far):
-            return
+            return False
         if len(far) > wanted:
             share = squares[far].astype(np.float64)
             far = np.sort(self.random.choice(far, wanted, replace=False, p=share / share.sum()))
@@ -255,8 +258,17 @@ class KMeansState(State):
         free = min(len(values), self.centres.count - self.used)
         places = np.concatenate([np.arange(self.used, self.used + free), starved[: len(values) - free]])
         self.centres.put(places, values[: len(places)])
-        self.weights[places], self.idle[places] = 1, 0
+        self.weights[places], self.idle[places] = 0, 0
         self.used += free
+        return True
+
+    def _fading(self, count: int) -> tuple[float, float]:
+        """By how much weights shrink while `count` rows come, and the share of these that is left after them."""
+        half_life = self.parameters.half_life_time_size
+        if not half_life or not count:
+            return 1.0, 1.0
+        decay = 0.5 ** (count / half_life)
+        return decay, (1 - decay) * half_life / (count * math.log(2))
 
     def _keep(self, count: int, read: Read) -> None:
         """Draw some of a batch's rows into the sample."""
@@ -403,10 +415,11 @@ class KMeansState(State):
             what = f"{len(points):,} distinct row{'' if len(points) == 1 else 's'}, of {self.rows:,}"
             raise ClientError(f"channel train has {what}, and k = {k:,} are wanted: lower k, or give more rows")
         centres, weights = self._reduce(points, weights, k)
-        if not whole and not self.extra:
-            rounds = 0  # over the sample alone they would unlearn what all rows have told
+        if not whole and not self.parameters.half_life_time_size:
             if self.later[0] > DRIFT * self.settled_distance * self.later[1]:
                 centres = self._begun_anew(centres, stop)
+            if not self.extra:
+                rounds = 0  # over the sample alone they would unlearn what all rows have told
         mass = self.mass if len(centres) == self.used else weights
         self.centres = Centres(k, self.features)
         self.weights, self.idle = np.zeros(k), np.zeros(k, np.int64)
