@@ -334,3 +334,5 @@ def test_a_dimension_that_differs_or_is_not_known() -> None:
         check_dimension(3, 4, "train")
     with pytest.raises(ClientError, match="set feature_dim"):
         check_dimension(None, None, "train")
+    with pytest.raises(ClientError, match="channel train is empty"):
+        check_dimension(None, 0, "train")

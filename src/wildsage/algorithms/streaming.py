@@ -228,6 +228,8 @@ def merged(states: Iterable[State]) -> State:
 
 def check_dimension(asked: int | None, found: int | None, channel: str) -> int:
     """The number of features, asked for or found. Raises ClientError where the two differ, or neither is there."""
+    if found == 0:  # no first row had any
+        raise ClientError(f"channel {channel} is empty")
     if found is None and asked is None:
         raise ClientError(f"channel {channel}: the number of features is not known; set feature_dim")
     if asked is not None and found is not None and asked != found:
