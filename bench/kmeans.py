@@ -169,9 +169,10 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
         print(f"\n{name}: {len(rows):,} x {rows.shape[1]}, k = {k}, one thread")
         with peers(arguments.peers, 1, folder) as others:
             request = {"data": str(data), "k": k, "seed": 0}
-            losses = [loss(rows, others["full"].run("full", **request | {"seed": s})[2]) for s in range(3)] if (
-                "full" in others
-            ) else []  # fmt: skip
+            losses = []
+            if "full" in others:
+                seeds = [request | {"seed": seed} for seed in range(arguments.full)]
+                losses = [loss(rows, others["full"].run("full", **each)[2]) for each in seeds]
             best = min(losses, default=float("nan"))
             methods = [method for method in BARS if method in others]
             found: dict[str, list[tuple[float, float, float]]] = {"ours": [], **{method: [] for method in methods}}
@@ -327,6 +328,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, help="virtual environment with scikit-learn and pandas")
     parser.add_argument("--rows", type=int, default=300_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--full", type=int, default=3, help="runs of KMeans, for its loss; they take longest")
     parser.add_argument("--base", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.parts == ["peak"]:

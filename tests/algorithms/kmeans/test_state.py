@@ -184,7 +184,7 @@ def test_two_halves_merged_equal_one_pass(values: dict[str, Any], share: float, 
     assert isinstance(total, KMeansState)
     both = end(total)
     assert both.rows == one.rows == 8000
-    assert naive.loss(rows, both.centres) == pytest.approx(naive.loss(rows, one.centres), rel=0.01)
+    assert naive.loss(rows, both.centres) == pytest.approx(naive.loss(rows, one.centres), rel=0.02)
     assert np.sort(both.weights) == pytest.approx(np.sort(one.weights), rel=0.15)
     sample = total.sample[: total.held] + total.origin
     assert sample.mean(axis=0) == pytest.approx(rows.mean(axis=0), abs=5 * rows.std() / np.sqrt(total.held))

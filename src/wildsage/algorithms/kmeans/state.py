@@ -279,15 +279,16 @@ class KMeansState(State):
             self.held += fresh
         if fresh == count:
             return
+        # Row i of all is taken with a chance of size / i. Drawn as if each had the first one's chance, of which then
+        # some are dropped: few numbers once many rows have been seen.
         half_life = self.parameters.half_life_time_size
-        if half_life:
-            seen: Any = max(self.weight, size)
-        else:
-            seen = np.arange(self.rows - count + fresh + 1, self.rows + 1, dtype=np.float64)
-        places = self.random.random(count - fresh) * seen
-        taken = np.flatnonzero(places < size)
+        before = max(self.weight, size) if half_life else float(self.rows - count + fresh)
+        number = int(self.random.binomial(count - fresh, min(1.0, size / before)))
+        taken = np.sort(self.random.choice(count - fresh, number, replace=False, shuffle=False))
+        if not half_life:
+            taken = taken[self.random.random(number) * (before + 1 + taken) < max(before, size)]
         if len(taken):
-            self.sample[places[taken].astype(np.int64)] = read(taken + fresh)
+            self.sample[self.random.integers(0, size, len(taken))] = read(taken + fresh)
 
     def end_epoch(self) -> None:
         """The rows that come next were there before: without a half-life, there is nothing new to keep.
