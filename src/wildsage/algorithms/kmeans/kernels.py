@@ -33,6 +33,31 @@ def fill_tile(rows, begin, count, features, origin, tile, width):
             tile[place + f] = rows[row + f] - origin[f]
 
 
+@kernel
+def multiply_few(tile, count, width, features, turned, columns, biases, products):
+    """Products of a tile's rows with few centres, where a matrix product is bound by moving rows to its own layout.
+
+    turned: float32 (features * columns), a feature a row; biases: (columns,), -|c|^2 / 2. Rows are taken four at once:
+    the tile and the products have a multiple of four. One multiplication of 16 a cycle.
+    """
+    for i in range(0, count, 4):
+        first = i * width
+        second, third, fourth = first + width, first + 2 * width, first + 3 * width
+        for j in range(0, columns, 16):
+            a = load(biases, j)
+            b, c, d = a, a, a
+            for f in range(features):
+                weights = load(turned, f * columns + j)
+                a = fma(splat(tile[first + f]), weights, a)
+                b = fma(splat(tile[second + f]), weights, b)
+                c = fma(splat(tile[third + f]), weights, c)
+                d = fma(splat(tile[fourth + f]), weights, d)
+            store(products, i * columns + j, a)
+            store(products, (i + 1) * columns + j, b)
+            store(products, (i + 2) * columns + j, c)
+            store(products, (i + 3) * columns + j, d)
+
+
 @kernel_part
 def largest_at(products, keys, row, columns, lanes, lane_keys):
     """The first place of the largest of a row's products, relative to `row`, or `columns` if they are no numbers.
