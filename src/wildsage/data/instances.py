@@ -43,7 +43,7 @@ def batch_of(
     feature_dim: int,
     *,
     missing: Missing = "refuse",
-    source: str = "the model has",
+    source: str = "the model takes",
     origin: Origin | None = None,
 ) -> Batch:
     """Instances as rows of feature_dim features, dense unless one of them is sparse; labels are passed over.

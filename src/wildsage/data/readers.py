@@ -115,7 +115,7 @@ def read_body(
 ) -> Batch:
     """All rows of some bytes, such as the body of a request; of none, no rows.
 
-    source: what says that there are feature_dim features, such as "the model has", for messages.
+    source: what says that there are feature_dim features, such as "the model takes", for messages.
 
     Raises ClientError for a content type that is not known, DataError for what is wrong with the rows.
     """
