@@ -18,9 +18,10 @@ from wildsage.algorithms.streaming import Workers, merged
 from wildsage.contract.errors import ClientError, DataError
 
 
-@pytest.fixture(params=[1, 2])
-def workers(request: pytest.FixtureRequest) -> Any:
-    with Workers(request.param) as made:
+@pytest.fixture
+def workers() -> Any:
+    """Two threads; what is shared among them is tested with one, too, in test_kernels and test_algorithm."""
+    with Workers(2) as made:
         yield made
 
 
