@@ -74,10 +74,10 @@ def test_clusters_are_found(values: dict[str, Any], offset: float, workers: Work
 
 
 def test_without_clusters_loss_is_near_lloyds_over_all_rows(workers: Workers) -> None:
-    rows = np.random.default_rng(4).normal(size=(20_000, 8)).astype(np.float32)
+    rows = np.random.default_rng(4).normal(size=(8000, 8)).astype(np.float32)
     found = end(feed(make(workers, 8, k=12), rows))
-    best = min(naive.lloyd(rows, 12, seed) for seed in range(2))
-    assert naive.loss(rows, found.centres) <= 1.01 * best
+    best = min(naive.lloyd(rows, 12, seed, 50) for seed in range(2))
+    assert naive.loss(rows, found.centres) <= 1.015 * best
 
 
 def test_rows_that_all_fit_the_sample_are_gone_over_as_lloyd_does(workers: Workers) -> None:
