@@ -52,6 +52,42 @@ def glove() -> Sample:
     )
 
 
+def xgboost() -> Sample:
+    return Sample(
+        hyperparameters={
+            "num_round": "5",
+            "objective": "binary:logistic",
+            "eval_metric": "auc,accuracy",
+            "max_depth": "3",
+            "eta": "0.5",
+            "seed": "7",
+        },
+        channels={
+            "train": {"train.csv": numbered(200, seed=1)},
+            "validation": {"validation.csv": numbered(50, seed=2)},
+        },
+        instances=({"features": [0.5, -1.0, 2.0]}, {"features": [-0.5, 1.0, 0.0]}, {"features": [3.0, 3.0, 3.0]}),
+        wrong={
+            "num_round": "0",
+            "eta": "-1",
+            "objective": "binary:logistics",
+            "eval_metric": "rsme",
+            "updater": "none",
+        },
+    )
+
+
+def numbered(lines: int, *, seed: int) -> str:
+    """Lines of a label, 0 or 1, and three numbers that tell it nearly always."""
+    rng = random.Random(seed)
+    made = []
+    for _ in range(lines):
+        numbers = [rng.gauss(0, 1) for _ in range(3)]
+        label = int(numbers[0] + numbers[1] * numbers[2] + rng.gauss(0, 0.2) > 0)
+        made.append(f"{label},{','.join(f'{number:.4f}' for number in numbers)}\n")
+    return "".join(made)
+
+
 def labelled(lines: int, *, seed: int) -> str:
     """Lines of two classes, whose words overlap a little."""
     rng = random.Random(seed)
@@ -65,4 +101,4 @@ def labelled(lines: int, *, seed: int) -> str:
     return "".join(made)
 
 
-SAMPLES: dict[str, Callable[[], Sample]] = {"blazingtext": blazingtext, "glove": glove}
+SAMPLES: dict[str, Callable[[], Sample]] = {"blazingtext": blazingtext, "glove": glove, "xgboost": xgboost}
