@@ -58,7 +58,6 @@ class XGBoost(Algorithm[XGBoostHyperparameters]):
 
     def train(self, context: Context) -> XGBoostModel:
         """Train, from the checkpoint if there is one. Channel `model` may hold a booster to add rounds to."""
-        from wildsage.algorithms.xgboost import booster_file
         from wildsage.algorithms.xgboost.folds import cross_validate
 
         asked, report = context.hyperparameters, context.report
@@ -81,16 +80,16 @@ class XGBoost(Algorithm[XGBoostHyperparameters]):
         begun = time.monotonic()
         if asked.kfold is not None:
             folds = cross_validate(context, data.joined(), fingerprint=fingerprint, begin=begin)
-            raws = {f"{MODEL_FILE}-{number}": fit.raw for number, fit in enumerate(folds.fits)}
+            boosters = {f"{MODEL_FILE}-{number}": fit.booster for number, fit in enumerate(folds.fits)}
             report.summary(folds=len(folds.fits), metrics=folds.means, metric_deviations=folds.deviations)
         else:
             fit = _fit(context, data, fingerprint, begin)
-            raws = {MODEL_FILE: fit.raw}
+            boosters = {MODEL_FILE: fit.booster}
             report.summary(
                 rounds_run=fit.rounds, best_round=fit.best_round, stopped_early=fit.stopped_early, metrics=fit.best
             )
         report.summary(seconds={"train": round(time.monotonic() - begun, 3)})
-        model = XGBoostModel({name: booster_file.of_bytes(raw, name) for name, raw in raws.items()})
+        model = XGBoostModel(boosters)
         _tell_importance(context, model)
         return model
 

@@ -80,6 +80,14 @@ def of_bytes(raw: bytes, name: str, parameters: dict[str, Any] | None = None) ->
     return Booster(raw, handle, str(objective), int(classes) if classes.isdecimal() else 0, kind)
 
 
+def of_training(handle: Any, num_class: int, objective: str, kind: str) -> Booster:
+    """A booster that was just trained: its file, and itself made ready to answer as if it had been read from it."""
+    raw = save(handle)
+    handle.reset()  # lets go of the data
+    handle.set_param({"nthread": 1, "device": "cpu"})
+    return Booster(raw, handle, objective, num_class, kind)
+
+
 def save(handle: Any) -> bytes:
     """A booster in the library's UBJSON."""
     return bytes(handle.save_raw("ubj"))

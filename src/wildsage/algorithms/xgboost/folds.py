@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wildsage.algorithms.xgboost import booster_file, training
+from wildsage.algorithms.xgboost import training
+from wildsage.algorithms.xgboost.library import library
 from wildsage.algorithms.xgboost.metrics import classes_of
 from wildsage.algorithms.xgboost.rows import Rows, csr, matrix
 from wildsage.algorithms.xgboost.training import Part
@@ -94,7 +95,7 @@ def cross_validate(
                 ),
             )  # fmt: skip
             fits.append(fit)
-            found = _predict(fit.raw, held_rows)
+            found = _predict(fit.booster.handle, held_rows)
             chosen[held, repeat] = classes_of(found, asked.objective) if classes else 0
             predicted[held, repeat] = found.max(axis=1) if found.ndim == 2 else found
             if context.stop.is_set():
@@ -110,12 +111,9 @@ def cross_validate(
     return _summed(context, fits)
 
 
-def _predict(raw: bytes, rows: Rows) -> NDArray[np.float32]:
-    handle = booster_file.of_bytes(raw, "the booster of a fold").handle
+def _predict(handle: Any, rows: Rows) -> NDArray[np.float32]:
     features = rows.features
     data = csr(features) if isinstance(features, SparseRows) else features
-    from wildsage.algorithms.xgboost.library import library
-
     return np.asarray(handle.predict(library().DMatrix(data, missing=np.nan), validate_features=False), np.float32)
 
 
