@@ -123,7 +123,7 @@ def bare_parameters(parameters: dict[str, str], threads: int) -> tuple[dict[str,
 def from_matrix(parameters: dict[str, str], found: dict[str, rows.Rows], threads: int, scratch: Path) -> list[Callable]:
     asked = XGBoostHyperparameters.parse(parameters)
     train = rows.matrix(found["train"], asked, threads)
-    validation = rows.matrix(found["validation"], asked, threads, reference=train)
+    validation = rows.matrix(found["validation"], asked, threads, measured=True)
     told, rounds = bare_parameters(parameters, threads)
 
     def theirs(_: int) -> Callable[[], float]:

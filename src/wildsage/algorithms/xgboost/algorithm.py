@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wildsage.algorithms.base import Algorithm, MemoryEstimate
 from wildsage.algorithms.model_channel import model_folder
 from wildsage.algorithms.xgboost.hyperparameters import XGBoostHyperparameters
-from wildsage.algorithms.xgboost.library import library
+from wildsage.algorithms.xgboost.library import library, warnings_of_the_library
 from wildsage.algorithms.xgboost.model import MODEL_FILE, XGBoostModel
 from wildsage.contract.channels import InputMode
 from wildsage.contract.errors import ClientError
@@ -47,17 +47,24 @@ class XGBoost(Algorithm[XGBoostHyperparameters]):
     def estimate_memory(self, context: Context) -> MemoryEstimate:
         """The peak: values as float32 and their bins, where they must be in memory at once, and a booster's sums."""
         asked = context.hyperparameters
-        values = sum(_values(context.channels[name]) for name in ("train", "validation") if name in context.channels)
+        values, more = (
+            _values(context.channels[name]) if name in context.channels else 0 for name in ("train", "validation")
+        )
         held = VALUE_BYTES + BIN_BYTES if asked.quantised else VALUE_BYTES + ENTRY_BYTES
         if asked.kfold is not None:
             held += VALUE_BYTES + BIN_BYTES
         elif asked.quantised and _rereads(context, values * VALUE_BYTES):
             held = BIN_BYTES
+        peak = BASE_BYTES + values * held + more * (VALUE_BYTES + ENTRY_BYTES)
         advice = "take fewer rows or columns, or tree_method hist, which keeps only bins of the values"
-        return MemoryEstimate(BASE_BYTES + values * held, advice)
+        return MemoryEstimate(peak, advice)
 
     def train(self, context: Context) -> XGBoostModel:
         """Train, from the checkpoint if there is one. Channel `model` may hold a booster to add rounds to."""
+        with warnings_of_the_library(context.report.say):
+            return self._train(context)
+
+    def _train(self, context: Context) -> XGBoostModel:
         from wildsage.algorithms.xgboost.folds import cross_validate
 
         asked, report = context.hyperparameters, context.report
@@ -183,7 +190,7 @@ class _Data:
         parts = [Part("train", train, self.labels[:, 0])]
         self._train = None
         if self._validation is not None:
-            made = rows.matrix(self._validation, asked, self._threads, reference=train, name=VALIDATION)
+            made = rows.matrix(self._validation, asked, self._threads, measured=True, name=VALIDATION)
             parts.append(Part(VALIDATION, made, self._validation.labels[:, 0]))
             self._validation = None
         return parts

@@ -81,7 +81,7 @@ def cross_validate(
                 Part("train", train, train_rows.labels[:, 0]),
                 Part(
                     training.VALIDATION,
-                    matrix(held_rows, asked, threads, reference=train, name=training.VALIDATION),
+                    matrix(held_rows, asked, threads, measured=True, name=training.VALIDATION),
                     held_rows.labels[:, 0],
                 ),
             ]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from wildsage.contract.errors import ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-_STAMP = re.compile(r"^\[\d\d:\d\d:\d\d\] (?:\S+: )?(?:\S+\.(?:cc|cu|h|cuh):\d+: ?)?")
+_STAMP = re.compile(r"^\[\d\d:\d\d:\d\d\] (?:WARNING: )?(?:\S+\.(?:cc|cu|h|cuh):\d+: ?)?")
 _CHECK = re.compile(r"^Check failed: (?P<condition>.*?)(?: : |: |$)(?P<reason>.*)", re.DOTALL)
 
 
@@ -32,6 +33,23 @@ def errors_of_the_library(doing: str) -> Iterator[None]:
         yield
     except failure as error:
         raise ClientError(f"{doing}: {reason(str(error))}") from error
+
+
+@contextmanager
+def warnings_of_the_library(say: Callable[[str], None]) -> Iterator[None]:
+    """Tell the user what the library warns of, each once."""
+    told: set[str] = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        text = reason(str(message))
+        if text not in told:
+            told.add(text)
+            say(f"XGBoost warns: {text}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
 
 
 def reason(text: str) -> str:
