@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,27 @@ def test_any_bytes_are_refused(content: bytes) -> None:
 def test_json_without_a_booster_is_refused(content: bytes) -> None:
     with pytest.raises(DataError):
         booster_file.of_bytes(content, "m")
+
+
+@pytest.mark.parametrize(
+    ("key", "node", "value"),
+    [("left_children", 0, 0), ("right_children", 0, 1), ("left_children", 0, 9999), ("split_indices", 0, 5)],
+)
+def test_nodes_that_are_no_tree_are_refused(key: str, node: int, value: int) -> None:
+    """The library would walk in a circle, or beyond the end."""
+    document = json.loads(AS_JSON)
+    document["learner"]["gradient_booster"]["model"]["trees"][1][key][node] = value
+    with pytest.raises(DataError, match="m: is damaged: the nodes of tree 1 are no tree of 5 features"):
+        booster_file.of_bytes(json.dumps(document).encode(), "m")
+
+
+@given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), max_size=3))
+def test_damage_is_refused_or_does_no_harm(changes: list[tuple[int, int]]) -> None:
+    content = bytearray(WHOLE)
+    for place, value in changes:
+        content[place] = value
+    with contextlib.suppress(DataError, KeyError):
+        booster_file._check_trees(booster_file._document(bytes(content), "m")["learner"], "m")
 
 
 def test_sparse_rows_are_missing_where_they_are_empty(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from wildsage.algorithms.xgboost.library import errors_of_the_library, library
 from wildsage.contract.errors import DataError
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SIZES = {b"Z": 0, b"T": 0, b"F": 0, b"N": 0, b"i": 1, b"U": 1, b"C": 1, b"I": 2, b"l": 4, b"d": 4, b"L": 8, b"D": 8}
+ARRAYS = {b"i": ">i1", b"U": ">u1", b"I": ">i2", b"l": ">i4", b"L": ">i8"}
+NO_CHILD = -1
 INTEGERS = {b"i": ">b", b"U": ">B", b"I": ">h", b"l": ">i", b"L": ">q"}
 DEEPEST = 32
 PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
@@ -65,6 +69,7 @@ def of_bytes(raw: bytes, name: str, parameters: dict[str, Any] | None = None) ->
     parts = ("gradient_booster", "learner_model_param", "objective")
     if not isinstance(learner, dict) or any(not isinstance(learner.get(part), dict) for part in parts):
         raise DataError("holds no booster: there is no learner with a gradient_booster and an objective", file=name)
+    _check_trees(learner, name)
     handle = library().Booster(parameters or {"nthread": 1})
     try:
         with errors_of_the_library("it is no booster"):
@@ -93,8 +98,37 @@ def save(handle: Any) -> bytes:
     return bytes(handle.save_raw("ubj"))
 
 
+def _check_trees(learner: dict[str, Any], name: str) -> None:
+    """Raise DataError where a tree's nodes are no tree, or ask for features that there are not.
+
+    The library follows them as they are: in a circle it would walk for ever, and beyond the end it would crash.
+    """
+    booster = learner["gradient_booster"]
+    try:
+        # That of dart has one of trees in it; a linear model has none.
+        model = booster.get("gbtree", booster).get("model", {})
+        width = int(learner["learner_model_param"]["num_feature"])
+        for number, tree in enumerate(model.get("trees", ())):
+            left, right = (np.asarray(tree[key], np.int64) for key in ("left_children", "right_children"))
+            nodes = int(tree["tree_param"]["num_nodes"])
+            sizes = {len(tree[key]) for key in ("left_children", "right_children", "split_indices", "split_conditions")}
+            inner = left != NO_CHILD
+            children = np.concatenate([left[inner], right[inner]])
+            features = np.asarray(tree["split_indices"], np.int64)[inner]
+            if (
+                sizes != {nodes}
+                or (inner != (right != NO_CHILD)).any()
+                or ((children < 1) | (children >= nodes)).any()
+                or len(np.unique(children)) != len(children)
+                or ((features < 0) | (features >= width)).any()
+            ):
+                raise ValueError(f"the nodes of tree {number} are no tree of {width} features")
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, IndexError) as error:
+        raise DataError(f"is damaged: {error}", file=name) from error
+
+
 def _document(raw: bytes, name: str) -> dict[str, Any]:
-    """What is in the file, without the numbers of its arrays."""
+    """What is in the file; of arrays of UBJSON that are no integers, as many numbers, whichever."""
     try:
         if raw[1:2] in (b'"', b"\n", b"\r", b" ", b"\t"):
             found = json.loads(raw)
@@ -151,15 +185,16 @@ class _Reader:
         self.at += 1
         return found
 
-    def _array(self, depth: int) -> list[Any] | None:
+    def _array(self, depth: int) -> Any:
         head = self.raw[self.at : self.at + 1]
         if head == b"$":
             self.at += 1
             kind = self.take(1)
             if kind not in SIZES or self.take(1) != b"#":
                 raise ValueError(f"byte {self.at - 1:,}: an array without a length")
-            self.skip(self.integer() * SIZES[kind])
-            return None
+            count = self.integer()
+            content = self.take(count * SIZES[kind])
+            return np.frombuffer(content, ARRAYS[kind]) if kind in ARRAYS else range(count)
         if head == b"#":
             self.at += 1
             count = self.integer()
@@ -171,8 +206,3 @@ class _Reader:
             found.append(self.value(self.take(1), depth + 1))
         self.at += 1
         return found
-
-    def skip(self, count: int) -> None:
-        if count < 0 or self.at + count > len(self.raw):
-            raise ValueError(f"it ends within what begins at byte {self.at:,}")
-        self.at += count

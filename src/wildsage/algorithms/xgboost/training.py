@@ -166,7 +166,9 @@ class _Rounds:
                         best_values = last
                     stopped_early = number - best.number >= patience
                 ends = context.stop.is_set() or stopped_early or done == asked.num_round
-                if self._keeps and (ends or self._checkpoints.is_due):
+                # The end of the rounds is no checkpoint but a model, except of a fold, which others follow.
+                keeps = self._keeps and (context.stop.is_set() or (ends and asked.kfold is not None))
+                if keeps or (self._keeps and self._checkpoints.is_due):
                     # First, so that no round of a checkpoint is one that was never told of.
                     telling.close()
                     facts = {"stopped_early": stopped_early, "last": _plain(last), "best_values": _plain(best_values)}
