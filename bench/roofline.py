@@ -142,7 +142,7 @@ def train_words(folder: Path, rounds: int, **values: Any) -> Work:
 def count_work(training: Training) -> tuple[float, float]:
     """FLOP and bytes of the epoch that begins, by the formulae above."""
     parameters, subwords, stream = training.parameters, training.subwords, training.parts[0]
-    batch = Batch.empty(1000, training.groups, subwords=subwords.there)
+    batch = Batch.empty(1000, training.groups, apart=subwords.there)
     words = contexts = rows = 0
     sizes = np.diff(subwords.starts)
     while training.positions[0][0] < stream.size:

@@ -77,6 +77,30 @@ def xgboost() -> Sample:
     )
 
 
+def kmeans() -> Sample:
+    return Sample(
+        hyperparameters={
+            "k": "4",
+            "epochs": "3",
+            "mini_batch_size": "50",
+            "eval_metrics": '["msd", "ssd"]',
+            "seed": "7",
+        },
+        channels={
+            "train": {"a.csv": clusters(120, seed=1), "b.csv": clusters(90, seed=2)},
+            "test": {"t.csv": clusters(40, seed=3)},
+        },
+        instances=({"features": [0.5, 0.1, -0.2]}, {"features": [9.5, 10.0, 11.0]}, {"features": [1e3, 0, 0]}),
+        wrong={
+            "k": "0",
+            "epochs": "many",
+            "init_method": "random++",
+            "eval_metrics": '["mse"]',
+            "local_lloyd_tol": "2",
+        },
+    )
+
+
 def numbered(lines: int, *, seed: int) -> str:
     """Lines of a label, 0 or 1, and three numbers that tell it nearly always."""
     rng = random.Random(seed)
@@ -85,6 +109,17 @@ def numbered(lines: int, *, seed: int) -> str:
         numbers = [rng.gauss(0, 1) for _ in range(3)]
         label = int(numbers[0] + numbers[1] * numbers[2] + rng.gauss(0, 0.2) > 0)
         made.append(f"{label},{','.join(f'{number:.4f}' for number in numbers)}\n")
+    return "".join(made)
+
+
+def clusters(rows: int, *, seed: int) -> str:
+    """Rows of three numbers in CSV, around four points."""
+    rng = random.Random(seed)
+    middles = [(0, 0, 0), (10, 10, 10), (0, 10, 0), (10, 0, 5)]
+    made = []
+    for _ in range(rows):
+        middle = rng.choice(middles)
+        made.append(",".join(f"{rng.gauss(value, 1):.4f}" for value in middle) + "\n")
     return "".join(made)
 
 
@@ -101,4 +136,9 @@ def labelled(lines: int, *, seed: int) -> str:
     return "".join(made)
 
 
-SAMPLES: dict[str, Callable[[], Sample]] = {"blazingtext": blazingtext, "glove": glove, "xgboost": xgboost}
+SAMPLES: dict[str, Callable[[], Sample]] = {
+    "blazingtext": blazingtext,
+    "glove": glove,
+    "kmeans": kmeans,
+    "xgboost": xgboost,
+}

@@ -16,7 +16,15 @@ from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperpara
 from wildsage.algorithms.blazingtext.kernels import word_vectors as kernels
 from wildsage.algorithms.blazingtext.kernels.random import END_OF_LINE, GROUP, Batch, Chances, draw_batch
 from wildsage.algorithms.blazingtext.kernels.skipgram import PATTERNS
-from wildsage.algorithms.blazingtext.kernels.word_vectors import Plan, Rows, Scratch, merge_copies, train_batch
+from wildsage.algorithms.blazingtext.kernels.word_vectors import (
+    Plan,
+    Rows,
+    Scratch,
+    exchange,
+    merge_copies,
+    point_to_copies,
+    train_batch,
+)
 from wildsage.algorithms.blazingtext.ngrams import EOS
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
 from wildsage.algorithms.blazingtext.word_epochs import Subwords, _chances
@@ -44,7 +52,7 @@ def draw(
     groups = max(1, int(np.diff(chosen.path_starts).max(initial=0)))
     if chosen.negatives:
         groups = -(-2 * chosen.window // chosen.share) * -(-(1 + chosen.negatives) // GROUP)
-    batch = Batch.empty(size, groups, subwords=subwords)
+    batch = Batch.empty(size, groups, apart=subwords)
     position, random = np.zeros(1, np.int64), np.array([seed * 77777 + 1], np.uint64)
     return batch, int(draw_batch(stream, position, stream.size, chosen, batch, random))
 
@@ -293,7 +301,7 @@ def test_windows_end_with_lines(marker: str) -> None:
 
 def test_a_batch_takes_whole_lines_and_no_more_than_it_has_room_for() -> None:
     chosen = chances([5] * 6, negative_samples=1)
-    batch = Batch.empty(10, 2, subwords=False)
+    batch = Batch.empty(10, 2, apart=False)
     stream = np.array(([2, 3, 4, 1] * 3 + [2] * 31), np.int32)
     position, random, sizes = np.zeros(1, np.int64), np.array([1], np.uint64), []
     while position[0] < stream.size:
@@ -339,3 +347,46 @@ def test_buckets_of_the_same_words_share_a_row() -> None:
         assert by_bucket[word_hash(shared) % 2**32 % 10**6] == by_bucket[word_hash(b"<ab") % 2**32 % 10**6]
     assert subwords.rows == 5, "of both; of abc; of abcx; of zzz; of yyy"
     assert sorted(subwords.weights.tolist()) == [1, 1, 1, 1, 1, 2, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize("subwords", [False, True])
+def test_a_batch_is_pointed_to_the_thread_s_own_rows_of_common_words(subwords: bool) -> None:
+    chosen = chances([9, 8, 7, 6, 5, 4], negative_samples=3)
+    stream = np.random.default_rng(1).integers(0, 6, 60).astype(np.int32)
+    batch, n = draw(chosen, stream, subwords=subwords)
+    if not subwords:
+        batch = batch._replace(rows=np.zeros_like(batch.words))
+    words, rows, targets = (
+        batch.words[:n].copy(),
+        batch.rows[:n].copy(),
+        batch.targets[: GROUP * batch.firsts[n]].copy(),
+    )
+    nothing = np.zeros(0, np.float32)
+    starts = np.zeros(7 if subwords else 1, np.int64)
+    lists = np.zeros(0, np.int32)
+    point_to_copies(
+        batch, n, Rows(nothing, nothing, starts, lists, nothing, nothing, hot=2, hot_inputs=40, hot_outputs=50)
+    )
+    assert batch.words[:n].tolist() == words.tolist()
+    assert batch.targets[: len(targets)].tolist() == [t + 50 if t < 2 else t for t in targets.tolist()]
+    if subwords:
+        assert batch.rows[:n].tolist() == rows.tolist()
+    else:
+        assert batch.rows[:n].tolist() == [w + 40 if w < 2 else w for w in words.tolist()]
+
+
+def test_threads_that_share_their_changes_lose_none() -> None:
+    rng = np.random.default_rng(5)
+    table = rng.integers(-8, 8, (10, 32)).astype(np.float32)
+    expected, rows = table.copy(), np.array([7, 0, 3], np.int32)
+    copies = [(table[rows], table[rows]) for _ in range(3)]
+    flat = aligned(table.size)
+    flat[:] = table.reshape(-1)
+    for _ in range(4):
+        for own, kept in copies:
+            change = rng.integers(-8, 8, own.shape).astype(np.float32)
+            own += change
+            expected[rows] += change
+            exchange(flat, rows, own.reshape(-1), kept.reshape(-1), 32)
+            assert own.tolist() == kept.tolist() == expected[rows].tolist()
+            assert flat.tolist() == expected.reshape(-1).tolist()

@@ -7,7 +7,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from wildsage.algorithms.blazingtext.kernels.word_vectors import (
     Plan,
     Rows,
     Scratch,
+    exchange,
     merge_copies,
     train_stream,
 )
@@ -55,6 +57,10 @@ BATCH = 1000  # words drawn at a time
 CHUNK = 3 << 30  # multiplications between two looks at the stop flag, about a tenth of a second
 # Words of each thread between two merges of its rows, when deterministic: a hundredth of its text, within these.
 SHORTEST_ROUND, LONGEST_ROUND = 2_000, 100_000
+# Threads that write to the same rows wait for each other's cache lines: of the HOT commonest ones each has copies, and
+# shares their changes with the others a hundred times an epoch, or once all have trained WORDS_APART words, but never
+# so soon that sharing takes long.
+HOT, WORDS_APART, SHORTEST_APART = 1000, 100_000, 20_000
 TYPICAL_PATH = 20  # nodes, in a tree of words
 
 
@@ -67,6 +73,14 @@ class TrainedVectors:
     bucket_ids: NDArray[np.int64]  # ascending, those with a row
     bucket_rows: NDArray[np.float32]  # (len(bucket_ids), dim)
     output: NDArray[np.float32]  # (V, dim); with a tree, its V - 1 inner nodes and a row of zeros
+
+
+class Shared(NamedTuple):
+    """A thread's own copies of some rows."""
+
+    rows: NDArray[np.int32]
+    own: NDArray[np.float32]  # (len(rows) * width,)
+    kept: NDArray[np.float32]  # what they were when they were last shared
 
 
 class EarlierVectors:
@@ -154,6 +168,7 @@ class Training:
     batch_words = BATCH
     batch_targets = 1 << 24  # output rows of a batch, at most
     chunk_work = CHUNK
+    keeps_copies = True  # of common words' rows, for each of several threads
 
     def __init__(
         self,
@@ -181,12 +196,16 @@ class Training:
         self.chances = _chances(vocabulary, parameters)
         # One array, so that a copy for each thread is one, too: input rows, output rows, rows of positions.
         self.rows = self.input_rows + self.words + position_rows(parameters)
-        self.table = aligned(self.rows * self.width)
+        self._in_rounds = parameters.deterministic and shares > 1
+        copies = shares > 1 and not (self._in_rounds or parameters.weighs_positions or not self.chances.negatives)
+        self.hot = min(HOT, self.words) if copies and self.keeps_copies else 0
+        self._hot_inputs = self._commonest_inputs()
+        self._whole = aligned((self.rows + shares * 2 * self.hot) * self.width)
+        self.table = self._whole[: self.rows * self.width]
         work = self.width * 2 * parameters.window_size * (1 + (self.chances.negatives or TYPICAL_PATH))
         self.chunk = max(1, self.chunk_work // work)
         # Windows see up to a batch; very many negatives would make one too large.
         self.batch = max(4, min(self.batch_words, self.chunk, self.batch_targets // (GROUP * self.groups)))
-        self._in_rounds = parameters.deterministic and shares > 1
         self._prepare()
 
     def shares(self, words: int) -> int:
@@ -196,9 +215,10 @@ class Training:
     def _prepare(self) -> None:
         """Allocate what epochs need besides the rows."""
         self._scratches = [self._scratch() for _ in self.parts]
-        self._batches = [Batch.empty(self.batch, self.groups, subwords=self.subwords.there) for _ in self.parts]
+        apart = self.subwords.there or self.hot > 0
+        self._batches = [Batch.empty(self.batch, self.groups, apart=apart) for _ in self.parts]
         if self._in_rounds:
-            self._copies = aligned(len(self.parts) * self.table.size, zero=False)
+            self._tables = aligned(len(self.parts) * self.table.size, zero=False)
             self._touched = np.zeros((len(self.parts), self.rows), np.uint8)
 
     @property
@@ -231,6 +251,41 @@ class Training:
         return Rows(
             table[:inputs], table[inputs:outputs], subwords.starts, subwords.lists, subwords.weights, subwords.sizes
         )  # fmt: skip
+
+    def _copies(self, k: int) -> list[Shared]:
+        """Thread k's copies of the rows that all threads write to most often: of inputs, and of outputs."""
+        if not self.hot:
+            return []
+        size = self.hot * self.width
+        own = self._whole[self.table.size + 2 * k * size :]
+        outputs = self.input_rows + np.arange(self.hot, dtype=np.int32)
+        return [
+            Shared(rows, own[at : at + size], aligned(size)) for rows, at in ((self._hot_inputs, 0), (outputs, size))
+        ]
+
+    def _commonest_inputs(self) -> NDArray[np.int32]:
+        """Of `hot` input rows that training meets most often: of words, or, with subwords, of n-grams."""
+        if not self.subwords.there:
+            return np.arange(self.hot, dtype=np.int32)
+        lengths = np.diff(self.subwords.starts)
+        met = np.bincount(self.subwords.lists, np.repeat(self.vocabulary.word_counts, lengths), self.input_rows)
+        return np.argsort(-met, kind="stable")[: self.hot].astype(np.int32)
+
+    def _rows_with_copies(self, k: int, rows: Rows) -> Rows:
+        """The rows as thread k sees them, which has copies of the commonest ones behind all of them."""
+        first, lists = self.rows + 2 * k * self.hot, rows.lists
+        if self.subwords.there:
+            place = np.arange(self.input_rows, dtype=np.int32)
+            place[self._hot_inputs] = first + np.arange(self.hot, dtype=np.int32)
+            lists = place[lists]
+        return rows._replace(
+            inputs=self._whole,
+            outputs=self._whole[self.input_rows * self.width :],
+            lists=lists,
+            hot=self.hot,
+            hot_inputs=first,
+            hot_outputs=first + self.hot - self.input_rows,
+        )
 
     def _positions(self, table: NDArray[np.float32]) -> NDArray[np.float32]:
         return table[(self.input_rows + self.words) * self.width :]
@@ -301,12 +356,23 @@ class Training:
             self._run_rounds(sums, tell)
             return
         rows, positions = self._rows(self.table), self._positions(self.table)
+        step, one_exchanges = self.chunk, Lock()
+        if self.hot:
+            apart = max(SHORTEST_APART, WORDS_APART // len(self.parts))
+            step = min(step, apart, max(SHORTEST_ROUND, self.parts[0].size // 100))
 
         def work(k: int) -> None:
-            size = self.parts[k].size
+            size, mine, copies = self.parts[k].size, rows, self._copies(k)
+            if copies:
+                mine = self._rows_with_copies(k, rows)
+                for copy in copies:
+                    copy.own[:] = copy.kept[:] = self.table.reshape(-1, self.width)[copy.rows].reshape(-1)
             while self.positions[k][0] < size and not self.stop.is_set() and math.isfinite(sums[k][0]):
                 # Chunks are counted from the beginning, so that a resumed job has the same ones.
-                self._train(k, (int(self.positions[k][0]) // self.chunk + 1) * self.chunk, rows, positions, sums[k])
+                self._train(k, (int(self.positions[k][0]) // step + 1) * step, mine, positions, sums[k])
+                with one_exchanges:
+                    for copy in copies:
+                        exchange(self.table, copy.rows, copy.own, copy.kept, self.width)
 
         run_watched(self.pool, work, len(self.parts), tell)
 
@@ -341,7 +407,7 @@ class Training:
                 table[begin:end] = self.table[begin:end]
 
         size = self.table.size
-        tables = [self._copies[size * k : size * (k + 1)] for k in range(len(self.parts))]
+        tables = [self._tables[size * k : size * (k + 1)] for k in range(len(self.parts))]
         self._share_out(size, copy)
         rows, positions = [self._rows(table) for table in tables], [self._positions(table) for table in tables]
         scratches = self._scratches
@@ -356,7 +422,7 @@ class Training:
             self._train(k, (int(self.positions[k][0]) // step + 1) * step, rows[k], positions[k], sums[k])
 
         def merge(begin: int, end: int) -> None:
-            merge_copies(self.table, self._copies, len(tables), self._touched, self.width, begin, end)
+            merge_copies(self.table, self._tables, len(tables), self._touched, self.width, begin, end)
 
         while not self.epoch_is_done and not self.stop.is_set() and np.isfinite(sums).all():
             run_all(self.pool, [(work, (k,)) for k in range(len(self.parts))])

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from wildsage.algorithms.row_model import Columns
     from wildsage.algorithms.xgboost.booster_file import Booster
+    from wildsage.data.formats import Missing
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +58,9 @@ class XGBoostModel(RowModel):
         CSV, LIBSVM, "text/x-libsvm", RECORDIO_PROTOBUF, JSON, JSON_LINES,
     )  # fmt: skip
     answer_types: ClassVar[tuple[str, ...]] = (CSV, JSON, JSON_LINES, RECORDIO_PROTOBUF)
-    missing: ClassVar[str] = "nan"  # an empty field of a request is a missing value
-    delimiter: ClassVar[str | None] = None  # of CSV is found in its first line
+    missing: ClassVar[Missing] = "nan"
+    empty_status: ClassVar[int] = 204
+    bad_body_status: ClassVar[int] = 415
 
     def __init__(
         self, boosters: Mapping[str, Booster], *, outputs: tuple[str, ...] = (), ensemble: bool = True
@@ -135,6 +137,22 @@ class XGBoostModel(RowModel):
         if not outputs:
             return {SCORE: predictions}
         return {key: self._column(key, predictions) for key in outputs}
+
+    def default_answer_type(self, request_type: str) -> str:
+        """CSV, as the service has it; to JSON and JSON Lines, which it does not take, their own."""
+        return request_type if request_type in (JSON, JSON_LINES) else CSV
+
+    def write(self, columns: Columns, answer_type: str) -> list[bytes] | None:
+        """Selected outputs in CSV have the service's form, lists in quotes: 1,"[0.4, 0.6]"."""
+        if answer_type != CSV or SCORE in columns:
+            return None
+        from wildsage.data.decimals import plain
+
+        texts = [
+            [f'"{value}"' if isinstance(value, list) else str(value) for value in plain(column)]
+            for column in columns.values()
+        ]
+        return [",".join(row).encode() for row in zip(*texts, strict=True)]
 
     def _fitting(self, rows: Batch) -> NDArray[np.float32] | SparseRows:
         features, width = rows.features, rows.features.shape[1]

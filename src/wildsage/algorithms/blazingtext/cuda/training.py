@@ -65,6 +65,7 @@ class WordTraining(word_epochs.Training):
     batch_words = BATCH
     batch_targets = BATCH_TARGETS
     chunk_work = LAUNCH
+    keeps_copies = False
 
     def shares(self, words: int) -> int:
         if self.parameters.deterministic:

@@ -32,7 +32,7 @@ class Batch(NamedTuple):
     """
 
     words: NDArray[np.int32]
-    rows: NDArray[np.int32]  # where each has its row: `words` itself, or, with subwords, a number within the batch
+    rows: NDArray[np.int32]  # where each has its row: `words` itself, a thread's copy, or, with subwords, in the batch
     lefts: NDArray[np.int32]
     rights: NDArray[np.int32]
     firsts: NDArray[np.int32]
@@ -40,12 +40,15 @@ class Batch(NamedTuple):
     patterns: NDArray[np.int32]
 
     @classmethod
-    def empty(cls, size: int, groups: int, *, subwords: bool) -> Self:
-        """Room for `size` words and more, up to the end of a line or twice as many, with up to `groups` groups each."""
+    def empty(cls, size: int, groups: int, *, apart: bool) -> Self:
+        """Room for `size` words and more, up to the end of a line or twice as many, with up to `groups` groups each.
+
+        apart: whether words' rows are not their numbers.
+        """
         words, rows, lefts, rights = (aligned(2 * size, np.int32) for _ in range(4))
         firsts, patterns = aligned(2 * size + 1, np.int32), aligned(2 * size * groups, np.int32)
         targets = aligned(patterns.size * GROUP, np.int32)
-        return cls(words, rows if subwords else words, lefts, rights, firsts, targets, patterns)
+        return cls(words, rows if apart else words, lefts, rights, firsts, targets, patterns)
 
 
 class Chances(NamedTuple):

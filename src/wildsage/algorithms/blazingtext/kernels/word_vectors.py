@@ -37,6 +37,11 @@ class Rows(NamedTuple):
     lists: NDArray[np.int32]  # input rows
     weights: NDArray[np.float32]  # of each entry of `lists`
     sizes: NDArray[np.float32]  # (V,), the sum of each word's weights
+    # The thread's own copies of the rows of the first `hot` words, the commonest: how many rows behind theirs they lie.
+    # With subwords, `lists` has the copies of the commonest rows instead of these.
+    hot: int = 0
+    hot_inputs: int = 0
+    hot_outputs: int = 0
 
 
 class Scratch(NamedTuple):
@@ -149,7 +154,7 @@ def begin_batch(batch, n, rows, scratch, width):
 def fetch_window(i, batch, rows, width):
     """Ask for the rows that word i of a batch brings with it; with subwords, inputs are at hand already."""
     if rows.starts.size <= 1:
-        fetch(rows.inputs, batch.words[i], width)
+        fetch(rows.inputs, batch.rows[i], width)
     for k in range(GROUP * np.int64(batch.firsts[i]), GROUP * np.int64(batch.firsts[i + 1])):
         fetch(rows.outputs, batch.targets[k], width)
 
@@ -190,6 +195,34 @@ def mark_touched(batch, n, rows, touched, input_rows):
 
 
 @kernel
+def point_to_copies(batch, n, rows):
+    """Let a batch be trained on the thread's own copies, where there are any. With subwords, inputs have none."""
+    for k in range(GROUP * np.int64(batch.firsts[n])):
+        if batch.targets[k] < rows.hot:
+            batch.targets[k] += rows.hot_outputs
+    if rows.starts.size <= 1:
+        for i in range(n):
+            word = batch.words[i]
+            batch.rows[i] = word + rows.hot_inputs if word < rows.hot else word
+
+
+@kernel
+def exchange(table, rows, own, kept, width):
+    """Add to `rows` of `table` what `own` has changed by since it was `kept`, and take over what others did.
+
+    table: float32 (R * width,). rows: int32 (n,). own, kept: float32 (n * width,).
+    """
+    minus, one = splat(np.float32(-1)), splat(np.float32(1))
+    for k in range(rows.size):
+        at = np.int64(rows[k]) * width
+        for d in range(0, width, WIDTH):
+            value = fma(fma(load(kept, k * width + d), minus, load(own, k * width + d)), one, load(table, at + d))
+            store(table, at + d, value)
+            store(own, k * width + d, value)
+            store(kept, k * width + d, value)
+
+
+@kernel
 def train_stream(stream, position, end, chances, batch, rows, scratch, plan, schedule, random, sums):
     """Train on stream[position[0]:end], batch by batch.
 
@@ -199,6 +232,8 @@ def train_stream(stream, position, end, chances, batch, rows, scratch, plan, sch
     """
     while position[0] < end:
         n = draw_batch(stream, position, end, chances, batch, random)
+        if rows.hot > 0:
+            point_to_copies(batch, n, rows)
         rate = np.float32(schedule[0] * max(1e-4, 1 - (schedule[1] + position[0]) / schedule[2]))
         train_batch(batch, n, rows, scratch, plan, rate, sums)
         if scratch.touched.size > 0:

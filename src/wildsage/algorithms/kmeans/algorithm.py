@@ -1,0 +1,209 @@
+"""k-means as a training job sees it."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wildsage.algorithms import streaming
+from wildsage.algorithms.base import Algorithm, MemoryEstimate
+from wildsage.algorithms.clock import Clock
+from wildsage.algorithms.kmeans.assignment import Assignment, Centres, TooLargeError
+from wildsage.algorithms.kmeans.hyperparameters import KMeansHyperparameters
+from wildsage.algorithms.kmeans.model import KMeansModel
+from wildsage.algorithms.kmeans.state import KMeansState, sample_rows
+from wildsage.algorithms.model_channel import model_folder
+from wildsage.contract.content_types import CSV, RECORDIO_PROTOBUF
+from wildsage.contract.errors import ClientError
+from wildsage.data.readers import open_channel
+
+if TYPE_CHECKING:
+    from wildsage.algorithms.context import TrainingContext
+    from wildsage.algorithms.streaming import Workers
+    from wildsage.data.readers import RowStream
+
+BASE_BYTES = 260 << 20  # Python, NumPy, Numba with LLVM, the kernels, and what is read ahead
+
+
+class KMeans(Algorithm[KMeansHyperparameters]):
+    """Clusters of rows that are close to each other, from one pass over any number of them."""
+
+    name = "kmeans"
+    hyperparameters = KMeansHyperparameters
+    model = KMeansModel
+    optional_channels = ("test", "model")
+
+    def estimate_memory(self, context: TrainingContext[KMeansHyperparameters]) -> MemoryEstimate:
+        """The peak: centres, the rows that are kept, and what threads work in; the number of rows does not matter."""
+        parameters = context.hyperparameters
+        features = parameters.feature_dim
+        if features == "auto":
+            with_pipe = context.channels["train"].input_mode.value == "Pipe"
+            features = 1 if with_pipe else _open(context, "train").feature_dim or 1
+        centres = parameters.k * parameters.factor
+        floats = (3 + context.threads) * (centres + 32) * (features + 17)  # table, forms, a copy, and sums of a thread
+        floats += 2 * sample_rows(parameters, features) * features  # and when it is written to a checkpoint
+        floats += 3 * parameters.mini_batch_size * (features + 2)
+        doubles = 3 * centres * features + 2 * centres * parameters.k
+        advice = (
+            f"lower k (now {parameters.k:,}), extra_center_factor (now {parameters.factor}) or mini_batch_size (now "
+            f"{parameters.mini_batch_size:,})"
+        )
+        return MemoryEstimate(BASE_BYTES + 4 * floats + 8 * doubles, advice)
+
+    def train(self, context: TrainingContext[KMeansHyperparameters]) -> KMeansModel:
+        """Find k centres, from the checkpoint if there is one.
+
+        Channel `model` may hold a model to go on from: its centres begin with the weights that they had.
+        """
+        parameters, clock = context.hyperparameters, Clock()
+        stream = _open(context, "train")
+        asked = None if parameters.feature_dim == "auto" else parameters.feature_dim
+        try:
+            features = streaming.check_dimension(asked, stream.feature_dim, "train")
+            earlier = self._earlier(context, features)
+        except BaseException:
+            stream.close()
+            raise
+        with streaming.Workers(context.threads) as workers:
+            state = KMeansState(
+                parameters, features, workers, rank=context.rank, names=stream.feature_names,
+                earlier=None if earlier is None else (earlier.centres, earlier.weights / context.world_size),
+            )  # fmt: skip
+
+            def after_epoch(epochs: int) -> bool:
+                state.end_epoch()
+                return False
+
+            with clock.phase("train"):
+                marks = () if earlier is None else (earlier.centres, earlier.weights)
+                seen = streaming.run(
+                    context,
+                    stream,
+                    state,
+                    epochs=parameters.epochs,
+                    fingerprint=streaming.fingerprint(context, *marks),
+                    after_epoch=after_epoch,
+                )
+            with clock.phase("reduce"):
+                found = state.finalise(context.stop)
+            model = KMeansModel(found.centres, found.weights, stream.feature_names)
+            scores = {"msd": found.distance, "ssd": found.distance * found.rows / max(1, seen.epochs)}
+            epoch = max(1, seen.epochs)
+            for name in dict.fromkeys(parameters.eval_metrics):
+                context.report.metric(f"train:{name}", scores[name], epoch=epoch)
+            if found.sampled * max(1, seen.epochs) < found.rows:
+                context.report.say(f"scores of channel train are of {found.sampled:,} rows drawn from all of them")
+            if "test" in context.channels and not context.stop.is_set():
+                with clock.phase("test"):
+                    self._test(context, model, workers, epoch)
+        context.report.summary(
+            epochs_run=seen.epochs,
+            epochs_asked=parameters.epochs,
+            rows=seen.total_rows,
+            feature_dim=features,
+            k=parameters.k,
+            working_centres=state.centres.count,
+            mean_squared_distance=found.distance,
+            sampled_rows=found.sampled,
+            cluster_sizes=[round(weight) for weight in sorted(found.weights.tolist(), reverse=True)[:1000]],
+            seconds=clock.rounded(),
+            threads=context.threads,
+        )
+        return model
+
+    def _earlier(self, context: TrainingContext[KMeansHyperparameters], features: int) -> KMeansModel | None:
+        """The model in channel `model`, if there is one. Raises ClientError for one that does not fit."""
+        if "model" not in context.channels:
+            return None
+        with model_folder(context.channels["model"], KMeansModel, self.name) as folder:
+            model = KMeansModel.load(folder)
+        if model.feature_dim != features:
+            raise ClientError(
+                f"channel model: its centres have {model.feature_dim:,} features; channel train has {features:,}"
+            )
+        context.report.say(
+            f"going on from a model of {len(model.centres):,} centres, for {round(float(model.weights.sum())):,} rows"
+        )
+        return model
+
+    def _test(
+        self, context: TrainingContext[KMeansHyperparameters], model: KMeansModel, workers: Workers, epoch: int
+    ) -> None:
+        """Score channel `test`, all rows of it."""
+        origin = model.centres.mean(axis=0, dtype=np.float64).astype(np.float32)
+        stream = _open(context, "test", model.feature_dim)
+        if stream.sparse:
+            origin[:] = 0
+        centres = Centres(len(model.centres), model.feature_dim)
+        centres.put(slice(0, len(model.centres)), model.centres - origin)
+        assignment = Assignment(centres, workers, origin)
+        loss, rows = 0.0, 0
+        for batch in stream:
+            try:
+                loss += assignment.run(batch.features)
+            except TooLargeError as error:
+                raise batch.error(error.row, "numbers too large for distances in float32") from error
+            assignment.clear()
+            rows += len(batch)
+        if context.stop.is_set():
+            return
+        scores = {"msd": loss / max(1, rows), "ssd": loss}
+        for name in dict.fromkeys(context.hyperparameters.eval_metrics):
+            context.report.metric(f"test:{name}", scores[name], epoch=epoch)
+
+    @classmethod
+    def warm_up(cls) -> None:
+        """Compile every kernel that training and answering need, by going through small jobs."""
+        from wildsage.algorithms.context import Silence, TrainingContext
+        from wildsage.contract.channels import Channel
+        from wildsage.data.record import Record, Tensor, encode, frame
+        from wildsage.data.recordio import write_numpy_to_dense_tensor
+        from wildsage.data.warm import warm_up
+
+        warm_up(CSV, RECORDIO_PROTOBUF)
+        rows = np.arange(40, dtype=np.float32).reshape(20, 2) % 7
+        dense = io.BytesIO()
+        write_numpy_to_dense_tensor(dense, rows)
+        keys = np.arange(1, dtype=np.int64)
+        sparse = b"".join(frame(encode(Record({"values": Tensor(row[:1], keys, (2,))}))) for row in rows)
+        text = "".join(f"{a},{b}\n" for a, b in rows.tolist()).encode()
+        jobs = {
+            "csv": (text, CSV),
+            "dense": (dense.getvalue(), RECORDIO_PROTOBUF),
+            "sparse": (sparse, RECORDIO_PROTOBUF),
+        }
+        with tempfile.TemporaryDirectory() as name:
+            for job, (content, content_type) in jobs.items():
+                base = Path(name) / job
+                (base / "train").mkdir(parents=True)
+                (base / "model").mkdir()
+                (base / "train" / "rows").write_bytes(content)
+                channel = Channel("train", base / "train", content_type)
+                parameters = KMeansHyperparameters.parse({"k": 2, "mini_batch_size": 9})
+                context: TrainingContext[Any] = TrainingContext(
+                    parameters, {"train": channel, "test": channel}, base, base / "checkpoints", Silence()
+                )
+                model = cls().train(context)
+                model.save(base / "model")
+                KMeansModel.load(base / "model").warm_up()
+
+
+def _open(context: TrainingContext[KMeansHyperparameters], name: str, feature_dim: int | None = None) -> RowStream:
+    """A channel's rows, without labels unless the content type says otherwise."""
+    parameters, channel = context.hyperparameters, context.channels[name]
+    asked = None if parameters.feature_dim == "auto" else parameters.feature_dim
+    return open_channel(
+        channel,
+        batch_rows=parameters.mini_batch_size,
+        feature_dim=feature_dim or asked,
+        label_width=0,
+        threads=context.threads,
+        rank=context.rank if name == "train" else 0,
+        world_size=context.world_size if name == "train" else 1,
+        stop=context.stop,
+    )

@@ -1,0 +1,172 @@
+"""From the extra centres to k of them, and Lloyd's rounds over the rows that were kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wildsage.algorithms.kmeans.assignment import Assignment, Centres
+
+if TYPE_CHECKING:
+    from threading import Event
+
+    from numpy.typing import NDArray
+
+    from wildsage.algorithms.streaming import Workers
+
+    Points = NDArray[np.float64]
+
+CANDIDATES = 4  # of k-means++, of which the best becomes a centre
+BLOCK_FLOATS = 1 << 20  # of distances at once
+
+
+def squared(points: Points, squares: Points, others: Points) -> Points:
+    """Squared distances of points (n, d), whose own squares are given, to others (m, d): (n, m)."""
+    distances = points @ others.T
+    distances *= -2
+    distances += squares[:, None]
+    distances += np.einsum("md,md->m", others, others)
+    return np.maximum(distances, 0, out=distances)
+
+
+def plus_plus(points: Points, weights: Points, k: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """The places of up to k of n weighted points, chosen by k-means++: fewer if there are fewer distinct ones.
+
+    Of some candidates drawn by weight times squared distance, the one that leaves the least loss (Arthur and
+    Vassilvitskii, SODA 2007, section 6).
+    """
+    squares = np.einsum("nd,nd->n", points, points)
+    first = int(random.choice(len(points), p=weights / weights.sum()))
+    chosen = [first]
+    nearest = squared(points, squares, points[first][None])[:, 0]
+    nearest[first] = 0
+    floor = 1e-12 * float(squares.max(initial=0.0))  # what rounding leaves between equal points
+    while len(chosen) < k:
+        share = np.cumsum(np.where(nearest > floor, nearest, 0) * weights)
+        if not share[-1] > 0:
+            break
+        places = np.searchsorted(share, random.random(CANDIDATES) * share[-1], side="right")
+        places = np.unique(np.minimum(places, len(points) - 1))
+        reached = np.minimum(nearest[:, None], squared(points, squares, points[places]))
+        best = int(np.argmin(weights @ reached))
+        nearest = reached[:, best]
+        nearest[places[best]] = 0
+        chosen.append(int(places[best]))
+    return np.array(chosen, np.int64)
+
+
+def distinct_at_random(points: NDArray[np.float32], k: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """The places of up to k of some points, at random, no two of them equal."""
+    seen: set[bytes] = set()
+    chosen = []
+    for place in random.permutation(len(points)).tolist():
+        key = (points[place] + np.float32(0)).tobytes()  # of which -0.0 is 0.0
+        if key not in seen:
+            seen.add(key)
+            chosen.append(place)
+            if len(chosen) == k:
+                break
+    return np.array(chosen, np.int64)
+
+
+def assign(points: Points, squares: Points, centres: Points) -> tuple[NDArray[np.int64], Points]:
+    """The nearest centre of each point, and the squared distance to it."""
+    owners, distances = np.empty(len(points), np.int64), np.empty(len(points))
+    step = max(1, BLOCK_FLOATS // len(centres))
+    for begin in range(0, len(points), step):
+        part = slice(begin, begin + step)
+        found = squared(points[part], squares[part], centres)
+        owners[part] = found.argmin(axis=1)
+        distances[part] = found[np.arange(len(found)), owners[part]]
+    return owners, distances
+
+
+def means(points: Points, weights: Points, owners: NDArray[np.int64], k: int) -> tuple[Points, Points]:
+    """Weighted means of the points of each owner (those of none are 0), and their weights."""
+    mass = np.bincount(owners, weights, k).astype(np.float64)
+    order = np.argsort(owners, kind="stable")
+    held = np.unique(owners)
+    sums = np.zeros((k, points.shape[1]))
+    # Sums of stretches: a matrix of shares would take k times the memory.
+    weighted = points[order] * weights[order, None]
+    sums[held] = np.add.reduceat(weighted, np.searchsorted(owners[order], held))
+    return sums / np.where(mass > 0, mass, 1)[:, None], mass
+
+
+def reduce_centres(
+    given: NDArray[np.float32], weights: Points, k: int, *, start: str, trials: int, iterations: int, tolerance: float,
+    random: np.random.Generator,
+) -> tuple[Points, Points]:  # fmt: skip
+    """k centres of weighted points by Lloyd's algorithm, the best of some trials, and their weights.
+
+    given: points (n, d), n of them k or more, distinct. A centre that loses its points takes the one that adds most
+    to the loss. iterations: at most; tolerance: share of the loss, by which it must fall.
+    """
+    points = given.astype(np.float64)
+    if len(points) <= k:
+        return points, weights
+    squares = np.einsum("nd,nd->n", points, points)
+    least, best = np.inf, (points[:k], weights[:k])
+    for _ in range(trials):
+        chosen = plus_plus(points, weights, k, random) if start == "kmeans++" else random.permutation(len(points))[:k]
+        if len(chosen) < k:  # points that are all but equal
+            others = np.setdiff1d(np.arange(len(points)), chosen)
+            chosen = np.concatenate([chosen, others[: k - len(chosen)]])
+        centres, last = points[chosen], np.inf
+        for _ in range(iterations):
+            owners, distances = assign(points, squares, centres)
+            loss = float(distances @ weights)
+            counts = np.bincount(owners, minlength=k)
+            for empty in np.flatnonzero(counts == 0):
+                # Not of a centre that would be empty then.
+                place = int(np.argmax(np.where(counts[owners] > 1, distances * weights, -1)))
+                counts[owners[place]] -= 1
+                owners[place], distances[place], counts[empty] = empty, 0, 1
+            centres, _ = means(points, weights, owners, k)
+            if last - loss <= tolerance * loss:
+                break
+            last = loss
+        owners, distances = assign(points, squares, centres)
+        loss = float(distances @ weights)
+        if loss < least:
+            least, best = loss, (centres, np.bincount(owners, weights, k).astype(np.float64))
+    return best
+
+
+def polish(
+    centres: Points, sample: NDArray[np.float32], workers: Workers, *, iterations: int, tolerance: float,
+    anchors: NDArray[np.float32], anchor_weights: Points, stop: Event,
+) -> tuple[NDArray[np.float32], NDArray[np.int64], float]:  # fmt: skip
+    """Lloyd's rounds over kept rows, (n, d). Returns the centres, how many rows each has, and the mean squared
+    distance.
+
+    A centre without a kept row stays: the rows that it stands for are too few for the sample. anchors: weighted
+    points that count as rows, what an earlier model has seen; the distance is of the rows alone.
+    """
+    held = Centres(len(centres), sample.shape[1])
+    held.put(slice(0, len(centres)), centres)
+    assignment = Assignment(held, workers)
+    weights, idle = np.zeros(held.count), np.zeros(held.count, np.int64)
+    points = anchors.astype(np.float64)
+    squares = np.einsum("nd,nd->n", points, points)
+    last = np.inf
+    for turn in range(iterations + 1):
+        owners = assign(points, squares, held.values.astype(np.float64))[0] if len(points) else None
+        loss = assignment.run(sample)
+        counts = assignment.counts.reshape(workers.threads, -1).sum(axis=0)[: held.count]
+        if turn == iterations or last - loss <= tolerance * loss or stop.is_set():
+            break
+        last = loss
+        if owners is None:
+            weights[:] = 0
+            assignment.move(weights, idle, 0.0, len(sample))
+        else:
+            sums = assignment.sums.reshape(workers.threads, held.columns, held.width).sum(axis=0, dtype=np.float64)
+            pulled, mass = means(points, anchor_weights, owners, held.count)
+            before = held.values.astype(np.float64)
+            total = counts + mass
+            shift = sums[: held.count, : held.features] + mass[:, None] * (pulled - before)
+            held.put(slice(0, held.count), before + shift / np.where(total > 0, total, 1)[:, None])
+            assignment.clear()
+    return held.values.copy(), counts, loss / max(1, len(sample))
