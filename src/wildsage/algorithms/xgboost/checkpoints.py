@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FILE = "xgboost-checkpoint"
 KEPT = 5
-SHARE = 0.02  # of the time, at most, goes into checkpoints; most models are written after each round
+SHARE = 0.01  # of the time, at most, goes into checkpoints; most models are written after each round
 ATTRIBUTE = "wildsage_checkpoint"
 _NAME = re.compile(rf"{FILE}\.(\d+)")
 
