@@ -330,7 +330,10 @@ def hyperparameter(name: str, row: dict[str, Any]) -> dict[str, Any]:
         if bound in limits and limits[bound] not in (float("inf"), float("-inf")):
             entry[f"{bound}imum"] = limits[bound]
             if not limits.get(f"{bound}_inclusive", True):
-                entry[f"{bound}imum_inclusive"] = False
+                if row["type"] == "int":
+                    entry[f"{bound}imum"] += 1 if bound == "min" else -1
+                else:
+                    entry[f"{bound}imum_inclusive"] = False
     return entry | keep(row, KEPT_HYPERPARAMETER_FIELDS) | {"meaning": row["meaning"]}
 
 

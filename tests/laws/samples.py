@@ -52,6 +52,31 @@ def glove() -> Sample:
     )
 
 
+def xgboost() -> Sample:
+    return Sample(
+        hyperparameters={
+            "num_round": "5",
+            "objective": "binary:logistic",
+            "eval_metric": "auc,accuracy",
+            "max_depth": "3",
+            "eta": "0.5",
+            "seed": "7",
+        },
+        channels={
+            "train": {"train.csv": numbered(200, seed=1)},
+            "validation": {"validation.csv": numbered(50, seed=2)},
+        },
+        instances=({"features": [0.5, -1.0, 2.0]}, {"features": [-0.5, 1.0, 0.0]}, {"features": [3.0, 3.0, 3.0]}),
+        wrong={
+            "num_round": "0",
+            "eta": "-1",
+            "objective": "binary:logistics",
+            "eval_metric": "rsme",
+            "updater": "none",
+        },
+    )
+
+
 def kmeans() -> Sample:
     return Sample(
         hyperparameters={
@@ -74,6 +99,17 @@ def kmeans() -> Sample:
             "local_lloyd_tol": "2",
         },
     )
+
+
+def numbered(lines: int, *, seed: int) -> str:
+    """Lines of a label, 0 or 1, and three numbers that tell it nearly always."""
+    rng = random.Random(seed)
+    made = []
+    for _ in range(lines):
+        numbers = [rng.gauss(0, 1) for _ in range(3)]
+        label = int(numbers[0] + numbers[1] * numbers[2] + rng.gauss(0, 0.2) > 0)
+        made.append(f"{label},{','.join(f'{number:.4f}' for number in numbers)}\n")
+    return "".join(made)
 
 
 def clusters(rows: int, *, seed: int) -> str:
@@ -100,4 +136,9 @@ def labelled(lines: int, *, seed: int) -> str:
     return "".join(made)
 
 
-SAMPLES: dict[str, Callable[[], Sample]] = {"blazingtext": blazingtext, "glove": glove, "kmeans": kmeans}
+SAMPLES: dict[str, Callable[[], Sample]] = {
+    "blazingtext": blazingtext,
+    "glove": glove,
+    "kmeans": kmeans,
+    "xgboost": xgboost,
+}

@@ -23,6 +23,9 @@ class Reporter(Protocol):
     def metric(self, name: str, value: float, *, epoch: int | None = None) -> None:
         """Report a metric under its published name, such as "validation:accuracy"."""
 
+    def metrics(self, values: Mapping[str, float], *, epoch: int, line: str) -> None:
+        """Report several metrics of one epoch at once. line: what the log shows of them, in its published form."""
+
     def progress(self, done: float, total: float, *, unit: str, **figures: float) -> None:
         """Report that `done` of `total` units are done; call as often as you like, it prints at most once a second."""
 
@@ -37,6 +40,9 @@ class Silence(Reporter):
     """A reporter that nobody listens to."""
 
     def metric(self, name: str, value: float, *, epoch: int | None = None) -> None:
+        pass
+
+    def metrics(self, values: Mapping[str, float], *, epoch: int, line: str) -> None:
         pass
 
     def progress(self, done: float, total: float, *, unit: str, **figures: float) -> None:

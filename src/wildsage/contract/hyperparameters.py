@@ -123,8 +123,9 @@ class HyperparameterFact:
 class Hyperparameters(BaseModel):
     """Base of every algorithm's hyperparameters: SageMaker's names, types, ranges and defaults.
 
-    A field's description is its meaning; json_schema_extra may say applies_to and beyond_contract. A rule over
-    several fields is a model_validator that raises ValueError with the whole sentence.
+    A field's description is its meaning; json_schema_extra may say applies_to and beyond_contract, and of a list that
+    a field keeps as text its published type, choices and special_values. A rule over several fields is a
+    model_validator that raises ValueError with the whole sentence.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -359,6 +360,9 @@ def _describe(name: str, field: FieldInfo) -> HyperparameterFact:
         choices, others = tuple(choice for choice in choices if choice != "auto"), ("auto",)
     if kind == "int":
         _to_closed(bounds)
+    told: Any = extra  # of JSON's types, and here of lists of text
+    kind = str(told.get("type", kind))
+    choices, others = tuple(told.get("choices", choices)), tuple(told.get("special_values", others))
     applies_to: Any = extra.get("applies_to", ())
     return HyperparameterFact(
         name=names[0],

@@ -96,9 +96,10 @@ class MetricWriter:
             if self._file.read(1) != b"\n":
                 self._file.write(b"\n")
 
-    def write(self, record: MetricRecord) -> None:
+    def write(self, *records: MetricRecord) -> None:
+        lines = b"".join(record.to_json().encode("ascii") + b"\n" for record in records)
         with self._lock:
-            self._file.write(record.to_json().encode("ascii") + b"\n")
+            self._file.write(lines)
             self._file.flush()
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from wildsage.contract.files import write_json
 from wildsage.contract.metrics import MetricRecord, MetricWriter, published_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from wildsage.contract.builtins import BuiltIn
     from wildsage.contract.layout import Layout
@@ -67,6 +67,12 @@ class JobReporter:
         template = fact.line if fact is not None else None
         log.info("%s", published_line(name, number, template=template, host=self._host, epoch=epoch))
         self._metrics.write(MetricRecord(name, number, self._clock(), None if epoch is None else int(epoch)))
+
+    def metrics(self, values: Mapping[str, float], *, epoch: int, line: str) -> None:
+        """Report several metrics of an epoch: as one line on the log, and in metrics.jsonl."""
+        log.info("%s", line)
+        now = self._clock()
+        self._metrics.write(*(MetricRecord(name, float(value), now, epoch) for name, value in values.items()))
 
     def progress(self, done: float, total: float, *, unit: str, **figures: float) -> None:
         """Report progress: to progress.json once a second, to the log ever more rarely, and both at the end.
