@@ -12,6 +12,7 @@ LARGEST = 2**31 - 1
 FLAT: Final = "faiss.Flat"
 IVF_FLAT: Final = "faiss.IVFFlat"
 IVF_PQ: Final = "faiss.IVFPQ"
+PROBES = 5  # lists of an inverted file that are looked through, as the service has it
 SUBVECTORS = (1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96)
 
 Whole = Annotated[int, Field(ge=1, le=LARGEST)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from wildsage.algorithms.knn.hyperparameters import FLAT, IVF_FLAT, IVF_PQ
+from wildsage.algorithms.knn.hyperparameters import FLAT, IVF_FLAT, IVF_PQ, PROBES
 from wildsage.algorithms.knn.kernels.neighbours import rank
 from wildsage.contract.errors import ClientError, DataError
 from wildsage.contract.files import beside_name
@@ -125,6 +125,8 @@ class Index:
 
     def write(self, path: Path) -> None:
         """Write faiss's own file, whole or not at all."""
+        if self._quantizer is not None:
+            self._index.nprobe = PROBES  # what a search left there is no part of it
         beside = beside_name(path)
         try:
             self._faiss.write_index(self._index, str(beside))

@@ -10,7 +10,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from wildsage.algorithms.knn.hyperparameters import FLAT, IVF_FLAT, IVF_PQ
+from wildsage.algorithms.knn.hyperparameters import FLAT, IVF_FLAT, IVF_PQ, PROBES
 from wildsage.algorithms.row_model import RowModel
 from wildsage.algorithms.streaming import Workers
 from wildsage.contract.errors import ClientError, DataError
@@ -30,7 +30,6 @@ INDEX_FILE = "model_algo-1"
 LABELS_FILE, SETTINGS_FILE = "model_algo-1.labels", "model_algo-1.json"
 KEYS_FILE, REDUCTION_FILE = "model_algo-1.keys", "model_algo-1.reduction"
 ALGORITHM, FORMAT = "knn", 1
-PROBES = 5  # lists of an inverted file that are looked through, as the service has it
 FIRST_BYTES = (b"IxF2", b"IxFI", b"IwFl", b"IwPQ")
 QUERIES = 256  # answered at once: what that takes beside the index is small
 UNHEARD = ("charset", "q")  # of Accept's parameters: no concern of a model
