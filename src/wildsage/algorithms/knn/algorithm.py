@@ -188,7 +188,7 @@ def _index(context: TrainingContext[KNNHyperparameters], state: Sample, settings
         if lists > count:
             context.report.say(f"the index gets {count} lists, one a row: {lists} were asked for")
             lists = count
-        elif count < FEW_ROWS * lists:
+        elif count < FEW_ROWS * lists and asked != "auto":
             context.report.say(
                 f"{count:,} rows are few for {lists:,} lists ({FEW_ROWS} rows for each are advised): "
                 "fewer lists (faiss_index_ivf_nlists) would be found better"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
@@ -30,6 +31,10 @@ CODE_BITS = 8  # of a sub-vector, as the service has it
 
 def library() -> Any:
     """Import faiss. Raises ClientError where it is not installed."""
+    # It tells which of its libraries it has tried.
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)
+    # Its threads would spin while they wait for work, which beside other processes costs more than it gains.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         import faiss
     except ImportError as error:
