@@ -204,7 +204,7 @@ def _index(context: TrainingContext[KNNHyperparameters], state: Sample, settings
             raise ClientError("product quantization needs at least 2 rows")
         if count < 256:
             context.report.say(f"{count} rows are few for product quantization, which wants 256: codes are shorter")
-    labels, keys = state.labels.copy(), state.keys.copy()
+    labels, keys = state.labels, state.keys
     index = Index.build(
         parameters.index_type,
         state.rows,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # The first bytes of an index file: of L2 and of products, flat; of inverted files.
 FOURCC = {b"IxF2": FLAT, b"IxFI": FLAT, b"IwFl": IVF_FLAT, b"IwPQ": IVF_PQ}
-MORE = 8  # rows that are looked at beside the nearest, in case that faiss's rounding has mixed up their order
+MORE = 4  # rows that are looked at beside the nearest, in case that faiss's rounding has mixed up their order
 PARTS = 16  # rows go into an inverted file in so many parts, and leave their own memory
 CODE_BITS = 8  # of a sub-vector, as the service has it
 
@@ -50,6 +50,10 @@ class Index:
         self._faiss = library()
         # The lists of an inverted file are chosen by a flat index of their centroids.
         self._quantizer = None if self.kind == FLAT else self._faiss.downcast_index(index.quantizer)
+        self.width, self.count = int(index.d), int(index.ntotal)
+        self.is_product = bool(index.metric_type == self._faiss.METRIC_INNER_PRODUCT)
+        flat = index if self._quantizer is None else self._quantizer
+        self._flat_rows: NDArray[np.float32] = self._faiss.rev_swig_ptr(flat.get_xb(), int(flat.ntotal) * self.width)
 
     @classmethod
     def build(
@@ -113,20 +117,8 @@ class Index:
         return (names | {"IndexIVFPQ": IVF_PQ}).get(type(self._index).__name__, "")
 
     @property
-    def count(self) -> int:
-        return int(self._index.ntotal)
-
-    @property
-    def width(self) -> int:
-        return int(self._index.d)
-
-    @property
     def lists(self) -> int:
         return 1 if self._quantizer is None else int(self._index.nlist)
-
-    @property
-    def is_product(self) -> bool:
-        return bool(self._index.metric_type == self._faiss.METRIC_INNER_PRODUCT)
 
     def write(self, path: Path) -> None:
         """Write faiss's own file, whole or not at all."""
@@ -145,7 +137,7 @@ class Index:
     def vectors(self) -> NDArray[np.float32]:
         """The rows as they were put in, (count, width); of IVFPQ, what its codes have kept of them."""
         if self.kind == FLAT:
-            return self._flat(self._index).reshape(-1, self.width)
+            return self._flat_rows.reshape(-1, self.width)
         self._index.make_direct_map()
         found: NDArray[np.float32] = self._index.reconstruct_n(0, self.count)
         return found
@@ -153,14 +145,13 @@ class Index:
     def search(
         self, queries: NDArray[np.float32], k: int, workers: Workers, probes: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The k nearest rows to each query, float32 (n, width): values and numbers, (n, k), nearest first.
+        """The k nearest rows to each query, float32 (n, width) in C order: values and numbers, (n, k), nearest first.
 
         Values are squared distances, or inner products. k: count at most. probes: lists that are looked through, of
         an inverted file; more where these hold fewer than k rows. No query's answer depends on the others.
         """
         # A child of a process whose OpenMP had threads cannot have any: one thread is safe after a fork.
         self._faiss.omp_set_num_threads(workers.threads)
-        queries = np.ascontiguousarray(queries)
         if self._quantizer is None:
             return self._exact(self._index, queries, k, workers)
         values = np.empty((len(queries), k), np.float32)
@@ -178,21 +169,17 @@ class Index:
     def _exact(
         self, index: Any, queries: NDArray[np.float32], k: int, workers: Workers
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        kept = min(int(index.ntotal), k + MORE)
+        base, is_product = self._flat_rows, self.is_product
+        kept = min(base.size // self.width, k + MORE)
         if not len(queries):
             return np.empty((0, k), np.float32), np.empty((0, k), np.int64)
         _, found = index.search(queries, kept)
         found = found.reshape(-1)
         values, numbers = np.empty(found.size, np.float32), np.empty(found.size, np.int64)
-        asked, base, is_product = queries.reshape(-1), self._flat(index), self.is_product
+        asked = queries.reshape(-1)
 
         def part(_: int, begin: int, end: int) -> None:
             rank(asked, base, self.width, found, kept, is_product, begin, end, k, values, numbers)
 
         workers.split(len(queries), part)
         return values.reshape(-1, kept)[:, :k], numbers.reshape(-1, kept)[:, :k]
-
-    def _flat(self, index: Any) -> NDArray[np.float32]:
-        """A flat index's rows, in place, one after the other."""
-        rows: NDArray[np.float32] = self._faiss.rev_swig_ptr(index.get_xb(), int(index.ntotal) * self.width)
-        return rows

@@ -31,7 +31,7 @@ LABELS_FILE, SETTINGS_FILE = "model_algo-1.labels", "model_algo-1.json"
 KEYS_FILE, REDUCTION_FILE = "model_algo-1.keys", "model_algo-1.reduction"
 ALGORITHM, FORMAT = "knn", 1
 FIRST_BYTES = (b"IxF2", b"IxFI", b"IwFl", b"IwPQ")
-QUERIES = 256  # answered at once: what that takes beside the index is small
+QUERIES = 4096  # answered at once, as many as faiss multiplies at once
 UNHEARD = ("charset", "q")  # of Accept's parameters: no concern of a model
 
 
@@ -101,7 +101,8 @@ class NearestNeighbours(RowModel):
         keys: NDArray[np.uint64],
     ) -> None:
         self.settings, self.index, self.preparation = settings, index, preparation
-        self.labels, self.keys = labels, keys
+        # A mapped array of NumPy's own class is slow to take from.
+        self.labels, self.keys = labels.view(np.ndarray), keys.view(np.ndarray)
         # One thread each in the workers of an endpoint, and safe after a fork.
         self._workers = Workers(1)
 
@@ -171,20 +172,24 @@ class NearestNeighbours(RowModel):
         The distance of L2 is the Euclidean one, of COSINE 1 less the cosine, of INNER_PRODUCT the product itself, so
         that there the greatest comes first. Distances are exact, but for IVFPQ.
         """
-        settings = self.settings
-        distances, labels = (np.empty((len(rows), settings.k), np.float32) for _ in range(2))
-        step = QUERIES * self._workers.threads
-        for begin in range(0, len(rows), step):
-            part = np.ascontiguousarray(rows[begin : begin + step], np.float32)
-            queries = np.empty((len(part), self.preparation.width), np.float32)
-            self.preparation.apply(part, queries, self._workers)
-            values, numbers = self.index.search(queries, settings.k, self._workers, settings.probes)
-            if settings.index_metric == "L2":
-                values = np.sqrt(np.maximum(values, 0))
-            elif settings.index_metric == "COSINE":
-                values = np.maximum(1 - values, 0)
-            distances[begin : begin + step], labels[begin : begin + step] = values, self.labels[numbers]
+        if len(rows) <= QUERIES:
+            return self._nearest(rows)
+        parts = [self._nearest(rows[begin : begin + QUERIES]) for begin in range(0, len(rows), QUERIES)]
+        distances, labels = (np.concatenate(each) for each in zip(*parts, strict=True))
         return distances, labels
+
+    def _nearest(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        settings = self.settings
+        queries = np.ascontiguousarray(rows, np.float32)
+        if not self.preparation.is_idle:
+            queries = np.empty((len(rows), self.preparation.width), np.float32)
+            self.preparation.apply(rows, queries, self._workers)
+        values, numbers = self.index.search(queries, settings.k, self._workers, settings.probes)
+        if settings.index_metric == "L2":
+            values = np.sqrt(np.maximum(values, 0))
+        elif settings.index_metric == "COSINE":
+            values = np.maximum(1 - values, 0)
+        return np.ascontiguousarray(values), self.labels[numbers]
 
     def answer(self, rows: Batch, options: Mapping[str, Any]) -> Columns:
         """predicted_label, (n,); with verbose also distances and labels of the neighbours, (n, k)."""

@@ -62,9 +62,17 @@ class Preparation:
 
     _table: NDArray[np.float32] = None  # type: ignore[assignment]  # made of the signs
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether rows come out as they went in."""
+        return self.kind is None and not self.unit_length and self.dim == self.width
+
     def apply(self, rows: NDArray[np.float32], out: NDArray[np.float32], workers: Workers) -> None:
         """Write what becomes of rows, float32 (n, dim), into out, float32 (n, width), all in C order."""
-        flat, into = rows.reshape(-1), out.reshape(-1)
+        if self.is_idle:
+            out[:] = rows
+            return
+        flat, into = np.ascontiguousarray(rows, np.float32).reshape(-1), out.reshape(-1)
         made = self.dim if self.kind is None else self.target
 
         def part(_: int, begin: int, end: int) -> None:
