@@ -36,5 +36,21 @@ def test_the_split_does_not_depend_on_the_order_of_rows() -> None:
 
 def test_the_origin_is_told_beside_the_data() -> None:
     origin = samples.REVIEWS.with_name("ORIGIN.md").read_text(encoding="utf-8")
-    assert "Licence" in origin
-    assert samples.REVIEWS.name in origin
+    sections = origin.split("# ")[1:]
+    told = {section.partition("\n")[0]: section for section in sections}
+    assert set(told) == {path.name for path in samples.REVIEWS.parent.glob("*.gz")}
+    assert all("Licence: " in section for section in told.values())
+
+
+def test_abalones_are_complete() -> None:
+    rows = samples.abalone()
+    assert Counter(sex for sex, _ in rows) == {"M": 1528, "F": 1307, "I": 1342}
+    assert {len(values) for _, values in rows} == {8}
+    assert rows[0] == ("M", [0.455, 0.365, 0.095, 0.514, 0.2245, 0.101, 0.15, 15])
+
+
+def test_breast_cancers_are_complete() -> None:
+    rows = samples.breast_cancer()
+    assert Counter(malignant for malignant, _ in rows) == {True: 212, False: 357}
+    assert {len(values) for _, values in rows} == {30}
+    assert rows[0][1][:2] == [17.99, 10.38]

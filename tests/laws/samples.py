@@ -136,9 +136,46 @@ def labelled(lines: int, *, seed: int) -> str:
     return "".join(made)
 
 
+def knn() -> Sample:
+    rng = random.Random(4)
+
+    def rows(count: int) -> str:
+        made = []
+        for _ in range(count):
+            label = rng.randrange(3)
+            made.append(",".join([str(label), *(f"{rng.gauss(label * (k % 3), 1):.4f}" for k in range(6))]) + "\n")
+        return "".join(made)
+
+    return Sample(
+        hyperparameters={
+            "k": "5",
+            "predictor_type": "classifier",
+            "sample_size": "150",
+            "mini_batch_size": "64",
+            "dimension_reduction_type": "sign",
+            "dimension_reduction_target": "4",
+            "seed": "7",
+        },
+        channels={"train": {"train.csv": rows(300)}, "test": {"test.csv": rows(40)}},
+        instances=(
+            {"features": [0.5, 1, -1, 0.25, 1, 2]},
+            {"data": {"features": {"values": [0, 1, 2, 0, 1, 2]}}},
+            {"features": [0, 2, 4, 0, 2, 4]},
+        ),
+        wrong={
+            "k": "0",
+            "sample_size": "-1",
+            "predictor_type": "classifer",
+            "index_type": "Flat",
+            "faiss_index_pq_m": "5",
+        },
+    )
+
+
 SAMPLES: dict[str, Callable[[], Sample]] = {
     "blazingtext": blazingtext,
     "glove": glove,
     "kmeans": kmeans,
+    "knn": knn,
     "xgboost": xgboost,
 }

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REVIEWS = Path(__file__).with_name("reviews.csv.gz")
+ABALONE = Path(__file__).with_name("abalone.csv.gz")
+BREAST_CANCER = Path(__file__).with_name("breast-cancer.csv.gz")
 
 
 @dataclass(frozen=True)
@@ -49,3 +51,21 @@ def split(rows: list[Review]) -> Split:
         part = parts.held_out if tenth == 0 else parts.validation if tenth == 1 else parts.train
         part.append(Review(sentiment, text))
     return parts
+
+
+def abalone() -> list[tuple[str, list[float]]]:
+    """4,177 abalones: the sex (M, F or I), and the seven measures and the rings, in the file's order."""
+    return [(row[0], [float(value) for value in row[1:]]) for row in _rows(ABALONE)]
+
+
+def breast_cancer() -> list[tuple[bool, list[float]]]:
+    """569 images of cells: whether they are malignant, and 30 numbers about their nuclei, in the file's order."""
+    return [(row[0] == "M", [float(value) for value in row[1:]]) for row in _rows(BREAST_CANCER)[1:]]
+
+
+def _rows(path: Path) -> list[list[str]]:
+    import csv
+    import gzip
+
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))

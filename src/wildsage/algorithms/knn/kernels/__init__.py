@@ -1,0 +1,1 @@
+"""k-NN's numeric loops."""
