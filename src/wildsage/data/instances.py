@@ -45,17 +45,18 @@ def batch_of(
     missing: Missing = "refuse",
     source: str = "the model takes",
     origin: Origin | None = None,
+    checked: bool = False,
 ) -> Batch:
     """Instances as rows of feature_dim features, dense unless one of them is sparse; labels are passed over.
 
-    instances: decoded values, or what the decoders above make of them. source: what says that there are feature_dim
-    features. origin: where instances came from; None: counted from 0.
+    instances: decoded values; checked: they are what a decoder of list[Instance] has made. source: what says that there
+    are feature_dim features. origin: where instances came from; None: counted from 0.
     Raises DataError, with the place, for one that is no such row.
     """
     if origin is None:
         count = len(instances)
         origin = Origin([""], np.zeros(count, np.int32), np.arange(count), "instance")
-    rows = [_dense(instance) for instance in _converted(instances, origin)]
+    rows = [_dense(instance) for instance in (instances if checked else _converted(instances, origin))]
     numbers: list[Numbers] = []
     for row in rows:
         if not isinstance(row, list):
@@ -78,8 +79,6 @@ def batch_of(
 
 
 def _converted(instances: Sequence[Any], origin: Origin) -> Sequence[Instance]:
-    if all(type(instance) is Line for instance in instances):
-        return instances
     try:
         converted: Sequence[Instance] = msgspec.convert(instances, list[_ONE])  # type: ignore[valid-type]
     except msgspec.ValidationError:

@@ -16,7 +16,7 @@ import numpy as np
 
 from wildsage.contract import content_types
 from wildsage.contract.content_types import CSV, JSON, JSON_LINES, LIBSVM, PARQUET, RECORDIO_PROTOBUF
-from wildsage.contract.errors import ClientError
+from wildsage.contract.errors import ClientError, DataError
 from wildsage.data.batch import Batch, Origin, SparseRows
 from wildsage.data.decimals import plain
 from wildsage.data.instances import batch_of, document_decoder, instance_decoder
@@ -39,10 +39,12 @@ if TYPE_CHECKING:
 
 NAME = "the request"  # in messages
 SOURCE = "the model takes"
+SMALL = 2048  # bytes of CSV
 PARQUET_MAGIC = b"PAR1"
 _BINARY = (RECORDIO_PROTOBUF, PARQUET)
 _CHARSET_NAMES = ("charset", "encoding")  # the second is k-NN's
 _ENCODER = msgspec.json.Encoder()
+_NUMBERS = msgspec.json.Decoder(list[list[float]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,38 +131,51 @@ class Rows:
         if kind == JSON_LINES:
             return self._read_json_lines(body), {}
         width, missing = self._model.feature_dim, self._model.missing
-        if kind == CSV and ";" in content_type:
-            kind = _labelled(content_type)
+        if kind == CSV:
+            if ";" in content_type:
+                kind = _labelled(content_type)
+            elif len(body) <= SMALL and (small := self._read_small(body)) is not None:
+                return small, {}
         found = read_body(body, kind, feature_dim=width, missing=missing, name=NAME, source=SOURCE)
         if found.labels is not None:
             found = Batch(found.features, None, None, found.origin)
         return found, {}
 
     def _read_json(self, body: bytes) -> tuple[Batch, Mapping[str, Any]]:
-        instances: Sequence[Any]
         try:
             document = document_decoder.decode(body)
         except NOT_JSON:
             instances, configuration = read_document(body)  # says what is wrong with it, if not with an instance
-        else:
-            instances, configuration = document.instances, document.configuration
-        model = self._model
-        return batch_of(instances, model.feature_dim, missing=model.missing, source=SOURCE), configuration
+            return self._batch(instances), configuration
+        return self._batch(document.instances, checked=True), document.configuration
 
     def _read_json_lines(self, body: bytes) -> Batch:
         try:
-            instances = instance_decoder.decode_lines(body)
+            found = instance_decoder.decode_lines(body)
         except NOT_JSON:
-            numbered = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
-            instances = [decode(line, f"{NAME}, line {number}") for number, line in numbered]
-            numbers = np.array([number for number, _ in numbered])
-        else:
-            numbers = np.arange(1, len(instances) + 1)
-            if body.count(b"\n") + (body[-1:] != b"\n") != len(instances):  # there are blank lines
-                numbers = np.array([number for number, line in enumerate(body.split(b"\n"), 1) if line.strip()])
-        origin = Origin([NAME], np.zeros(len(instances), np.int32), numbers, "line")
+            lines = enumerate(body.split(b"\n"), 1)
+            instances = [decode(line, f"{NAME}, line {number}") for number, line in lines if line.strip()]
+            return self._batch(instances, _lines(len(instances), body))
+        return self._batch(found, _lines(len(found), body), checked=True)
+
+    def _read_small(self, body: bytes) -> Batch | None:
+        """A few lines of plain CSV, read as JSON with brackets around: in 8 us, not in the reader's 21.
+
+        None for what JSON's numbers are not, or what is wrong: the reader sees to that.
+        """
+        if b"[" in body or b"]" in body:
+            return None
+        try:
+            numbers = _NUMBERS.decode(b"[[%s]]" % body.strip(b"\n").replace(b"\n", b"],["))
+            return self._batch(numbers, _lines(len(numbers), body), checked=True)
+        except (*NOT_JSON, DataError):
+            return None
+
+    def _batch(self, instances: Sequence[Any], origin: Origin | None = None, *, checked: bool = False) -> Batch:
         model = self._model
-        return batch_of(instances, model.feature_dim, missing=model.missing, source=SOURCE, origin=origin)
+        return batch_of(
+            instances, model.feature_dim, missing=model.missing, source=SOURCE, origin=origin, checked=checked
+        )
 
     def _sniff(self, body: bytes) -> str:
         if body[:4] == MAGIC:
@@ -204,6 +219,15 @@ def _alike(request: Request, other: Request) -> bool:
     """Whether two can be answered by one call."""
     sparse = isinstance(request.rows.features, SparseRows)
     return sparse == isinstance(other.rows.features, SparseRows) and request.options == other.options
+
+
+def _lines(count: int, body: bytes) -> Origin:
+    """Where so many rows come from, a line each, of a body that may have blank ones."""
+    if body.count(b"\n") + (body[-1:] != b"\n") == count:
+        numbers = np.arange(1, count + 1)
+    else:
+        numbers = np.array([number for number, line in enumerate(body.split(b"\n"), 1) if line.strip()], np.int64)
+    return Origin([NAME], np.zeros(count, np.int32), numbers, "line")
 
 
 @lru_cache(maxsize=256)

@@ -16,6 +16,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -175,7 +176,7 @@ def _check_size(size: int) -> None:
 
 
 def _refusal(status: int, message: str) -> bytes:
-    if status == 204:  # which has no body
+    if status == HTTPStatus.NO_CONTENT:
         return frames.answer(status, b"", b"")
     return frames.answer(status, b"application/json", msgspec.json.encode({"message": _sendable(message)}))
 
