@@ -40,6 +40,10 @@ class Measuring(RowModel):
         width = folder / "width"
         return cls(int(width.read_text())) if width.exists() else cls()
 
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        return (folder / "width").exists()
+
     def answer(self, rows: Batch, options: Mapping[str, Any]) -> Columns:
         if unknown := options.keys() - {"verbose"}:
             raise ClientError(f"{sorted(unknown)[0]} is no option of this model; there is verbose")

@@ -15,7 +15,7 @@ from wildsage.data.batch import SparseRows
 from wildsage.data.instances import batch_of, document_decoder, instance_decoder
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
-FORMS = st.sampled_from(["features", "long", "shaped", "list", "sparse"])
+FORMS = st.sampled_from(["features", "long", "shaped", "list", "text", "sparse"])
 
 
 def instance(row: list[float], form: str) -> Any:
@@ -26,6 +26,8 @@ def instance(row: list[float], form: str) -> Any:
         return {"data": {"features": {"values": row}}}
     if form == "shaped":
         return {"data": {"features": {"values": row, "shape": [len(row)]}}, "label": 1}
+    if form == "text":
+        return ", ".join(map(str, row))
     if form == "sparse":
         keys = [place for place, number in enumerate(row) if number]
         return {"data": {"features": {"keys": keys, "shape": [len(row)], "values": [row[key] for key in keys]}}}
@@ -69,8 +71,10 @@ FORM = '{"features": [1.5, 2.0]}, {"data": {"features": {"values": [1.5, 2.0]}}}
         ([1], "instance 2: 1 feature, but the model takes 2"),
         ({"features": [1, 2, 3]}, "instance 2: 3 features, but the model takes 2"),
         (5, "instance 2: 1 feature, but the model takes 2"),
-        ("1,2", f"instance 2: Expected `float | object | array`, got `str`; wanted is {FORM}"),
-        (None, f"instance 2: Expected `float | object | array`, got `null`; wanted is {FORM}"),
+        ("1,2,3", "instance 2: 3 features, but the model takes 2"),
+        ("1,nan", "instance 2, column 2: NaN and infinity are not allowed: a finite 32-bit float"),
+        ("a text", f'instance 2: "a text" is no text of numbers; wanted is {FORM}'),
+        (None, f"instance 2: Expected `float | str | object | array`, got `null`; wanted is {FORM}"),
         ({}, f"instance 2: there are no features; wanted is {FORM}"),
         ({"featurs": [1, 2]}, f"instance 2: there are no features; wanted is {FORM}"),
         ([1, "x"], f"instance 2: Expected `float | null`, got `str` - at `$[1]`; wanted is {FORM}"),

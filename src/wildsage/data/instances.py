@@ -1,4 +1,7 @@
-"""The instances of a request as rows: {"features": [1.5, 2]}, the long form, plain lists, a number for one feature."""
+"""The instances of a request as rows: {"features": [1.5, 2]}, the long form, and shorter ones of our own.
+
+Those are a plain list, a text of numbers with commas between, and a number where there is one feature.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import msgspec
 import numpy as np
 
 from wildsage.contract.errors import DataError
+from wildsage.contract.files import shown
 from wildsage.data.batch import Batch, Origin, SparseRows
 from wildsage.data.jsonlines import Line, Numbers, Values, row_of
 from wildsage.data.record import Tensor
@@ -20,10 +24,11 @@ if TYPE_CHECKING:
 
     from wildsage.data.formats import Missing
 
-Instance = Line | Numbers | float
+Instance = Line | Numbers | float | str
 
 _ONE: type[Any] = Instance  # type: ignore[assignment]
 WANTED = '{"features": [1.5, 2.0]}, {"data": {"features": {"values": [1.5, 2.0]}}}, or [1.5, 2.0]'
+LONGEST_SHOWN = 40  # characters of a text that a message quotes
 _FINITE = "NaN and infinity are not allowed: a finite 32-bit float"
 
 
@@ -91,8 +96,13 @@ def _converted(instances: Sequence[Any], origin: Origin) -> Sequence[Instance]:
     return converted
 
 
-def _dense(instance: Instance) -> Numbers | Line:
-    """All the numbers of an instance; itself where it is sparse, or nothing."""
+def _dense(instance: Instance) -> Numbers | Line | str:
+    """All the numbers of an instance; itself where it is sparse, or is none."""
+    if isinstance(instance, str):
+        try:
+            return [float(field) for field in instance.split(",")]
+        except ValueError:
+            return instance
     if not isinstance(instance, Line):
         return instance if isinstance(instance, list) else [instance]
     features = instance.features if instance.data is None else instance.data.features
@@ -103,7 +113,9 @@ def _dense(instance: Instance) -> Numbers | Line:
     return instance
 
 
-def _with_sparse(rows: Sequence[Numbers | Line], width: int, missing: Missing, source: str, origin: Origin) -> Batch:
+def _with_sparse(
+    rows: Sequence[Numbers | Line | str], width: int, missing: Missing, source: str, origin: Origin
+) -> Batch:
     starts, columns, values = [0], [], []
     every = np.arange(width, dtype=np.int32)
     sparse = False
@@ -126,8 +138,10 @@ def _with_sparse(rows: Sequence[Numbers | Line], width: int, missing: Missing, s
     return Batch(features, None, None, origin)
 
 
-def _tensor(row: Line, width: int) -> Tensor:
+def _tensor(row: Line | str, width: int) -> Tensor:
     """A sparse instance's features; without a shape it has the model's."""
+    if isinstance(row, str):
+        raise DataError(f"{shown(row[:LONGEST_SHOWN])} is no text of numbers; wanted is {WANTED}")
     if row.features is None and row.data is None:
         raise DataError(f"there are no features; wanted is {WANTED}")
     tensor = row_of(row).features
