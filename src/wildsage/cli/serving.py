@@ -18,11 +18,11 @@ import typer
 from wildsage.cli import clients, names, show
 from wildsage.cli.training import Json
 from wildsage.contract.errors import ClientError
+from wildsage.contract.record import MAGIC
 
 if TYPE_CHECKING:
     from wildsage.platform.service import Platform
 
-RECORDIO_MAGIC = b"\x0a\x23\xd7\xce"  # where each record begins
 JSON_TYPE = "application/json"
 GONE_S = 0.1
 
@@ -237,7 +237,7 @@ def predict(
     platform = clients.platform()
     if content_type is not None:
         answer = _ask(platform, target, _read(file), content_type, accept or "*/*")
-        ends = b"" if answer.endswith(b"\n") or answer.startswith(RECORDIO_MAGIC) else b"\n"
+        ends = b"" if answer.endswith(b"\n") or answer.startswith(MAGIC) else b"\n"
         sys.stdout.buffer.write(answer + ends)
         return
     instances = texts or [text for text in _read(file).decode("utf-8", "replace").splitlines() if text.strip()]

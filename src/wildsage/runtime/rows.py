@@ -17,11 +17,12 @@ import numpy as np
 from wildsage.contract import content_types
 from wildsage.contract.content_types import CSV, JSON, JSON_LINES, LIBSVM, PARQUET, RECORDIO_PROTOBUF
 from wildsage.contract.errors import ClientError, DataError
+from wildsage.contract.record import MAGIC, frame
 from wildsage.data.batch import Batch, Origin, SparseRows
 from wildsage.data.decimals import plain
 from wildsage.data.instances import batch_of, document_decoder, instance_decoder
 from wildsage.data.readers import read_body
-from wildsage.data.record import MAGIC, Record, Tensor, encode, frame
+from wildsage.data.record import Record, Tensor, encode
 from wildsage.runtime.bodies import (
     BYTE_ORDER_MARK,
     NOT_JSON,
