@@ -29,6 +29,8 @@ Instance = Line | Numbers | float | str
 _ONE: type[Any] = Instance  # type: ignore[assignment]
 WANTED = '{"features": [1.5, 2.0]}, {"data": {"features": {"values": [1.5, 2.0]}}}, or [1.5, 2.0]'
 LONGEST_SHOWN = 40  # characters of a text that a message quotes
+FEW = 256  # numbers
+LARGEST = 1e38  # less than the largest 32-bit float
 _FINITE = "NaN and infinity are not allowed: a finite 32-bit float"
 
 
@@ -59,28 +61,48 @@ def batch_of(
     Raises DataError, with the place, for one that is no such row.
     """
     if origin is None:
-        count = len(instances)
-        origin = Origin([""], np.zeros(count, np.int32), np.arange(count), "instance")
+        origin = _counted(len(instances))
     rows = [_dense(instance) for instance in (instances if checked else _converted(instances, origin))]
     numbers: list[Numbers] = []
     for row in rows:
         if not isinstance(row, list):
             return _with_sparse(rows, feature_dim, missing, source, origin)
         numbers.append(row)
-    for place, row in enumerate(numbers):
+    return batch_of_lists(numbers, feature_dim, missing=missing, source=source, origin=origin)
+
+
+def batch_of_lists(
+    rows: Sequence[Numbers], feature_dim: int, *, missing: Missing, source: str, origin: Origin
+) -> Batch:
+    """The same for instances that all are lists."""
+    for place, row in enumerate(rows):
         if len(row) != feature_dim:
             raise origin.error(place, f"{_features(len(row))}, but {source} {feature_dim}")
+    if len(rows) * feature_dim <= FEW and _are_small(rows):
+        return Batch(np.array(rows, np.float32).reshape(len(rows), feature_dim), None, None, origin)
     with np.errstate(over="ignore"):
         # A null becomes NaN.
-        features = np.array(numbers, np.float64).reshape(len(numbers), feature_dim).astype(np.float32)
+        features = np.array(rows, np.float64).reshape(len(rows), feature_dim).astype(np.float32)
     if not np.isfinite(features).all():
         bad = ~np.isfinite(features)
         if missing == "refuse":
             place, column = divmod(int(bad.argmax()), feature_dim)
-            nothing = numbers[place][column] is None
+            nothing = rows[place][column] is None
             raise origin.error(place, "null is not allowed: a number" if nothing else _FINITE, column + 1)
         features[bad] = np.nan
     return Batch(features, None, None, origin)
+
+
+def _are_small(rows: Sequence[Numbers]) -> bool:
+    """Whether all are numbers that a 32-bit float holds, for sure: of a few faster to tell than NumPy can."""
+    try:
+        return all(sum(map(abs, row)) < LARGEST for row in rows)  # type: ignore[arg-type]
+    except TypeError:  # a null
+        return False
+
+
+def _counted(count: int) -> Origin:
+    return Origin([""], np.zeros(count, np.int32), np.arange(count), "instance")
 
 
 def _converted(instances: Sequence[Any], origin: Origin) -> Sequence[Instance]:
