@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FEW = 24  # numbers up to which one by one is faster
+FEW = 100  # numbers up to which one by one is faster
 FEWEST, MOST = 6, 9  # significant digits: six come back from any decimal, nine tell all floats apart
 WHOLE = 1 << 24  # up to which all integers are floats
 SMALLEST, LARGEST = 1e-13, 1e15  # between which a power of ten and an integer of nine digits give the exact quotient
@@ -52,5 +52,10 @@ def shortest(numbers: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def plain(column: NDArray[Any]) -> list[Any]:
     """An array as nested lists of Python's numbers; 32-bit floats as their shortest decimals."""
-    found: list[Any] = (shortest(column) if column.dtype == np.float32 else column).tolist()
+    if column.dtype != np.float32:
+        found: list[Any] = column.tolist()
+    elif column.ndim == 1 and len(column) <= FEW:
+        found = [float(str(number)) for number in column]
+    else:
+        found = shortest(column).tolist()
     return found

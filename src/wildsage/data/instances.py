@@ -1,4 +1,7 @@
-"""The instances of a request as rows: {"features": [1.5, 2]}, the long form, plain lists, a number for one feature."""
+"""The instances of a request as rows: {"features": [1.5, 2]}, the long form, and shorter ones of our own.
+
+Those are a plain list, a text of numbers with commas between, and a number where there is one feature.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import msgspec
 import numpy as np
 
 from wildsage.contract.errors import DataError
+from wildsage.contract.files import shown
 from wildsage.data.batch import Batch, Origin, SparseRows
 from wildsage.data.jsonlines import Line, Numbers, Values, row_of
 from wildsage.data.record import Tensor
@@ -20,10 +24,13 @@ if TYPE_CHECKING:
 
     from wildsage.data.formats import Missing
 
-Instance = Line | Numbers | float
+Instance = Line | Numbers | float | str
 
 _ONE: type[Any] = Instance  # type: ignore[assignment]
 WANTED = '{"features": [1.5, 2.0]}, {"data": {"features": {"values": [1.5, 2.0]}}}, or [1.5, 2.0]'
+LONGEST_SHOWN = 40  # characters of a text that a message quotes
+FEW = 256  # numbers
+LARGEST = 1e38  # less than the largest 32-bit float
 _FINITE = "NaN and infinity are not allowed: a finite 32-bit float"
 
 
@@ -45,41 +52,60 @@ def batch_of(
     missing: Missing = "refuse",
     source: str = "the model takes",
     origin: Origin | None = None,
+    checked: bool = False,
 ) -> Batch:
     """Instances as rows of feature_dim features, dense unless one of them is sparse; labels are passed over.
 
-    instances: decoded values, or what the decoders above make of them. source: what says that there are feature_dim
-    features. origin: where instances came from; None: counted from 0.
+    instances: decoded values; checked: they are what a decoder of list[Instance] has made. source: what says that there
+    are feature_dim features. origin: where instances came from; None: counted from 0.
     Raises DataError, with the place, for one that is no such row.
     """
     if origin is None:
-        count = len(instances)
-        origin = Origin([""], np.zeros(count, np.int32), np.arange(count), "instance")
-    rows = [_dense(instance) for instance in _converted(instances, origin)]
+        origin = _counted(len(instances))
+    rows = [_dense(instance) for instance in (instances if checked else _converted(instances, origin))]
     numbers: list[Numbers] = []
     for row in rows:
         if not isinstance(row, list):
             return _with_sparse(rows, feature_dim, missing, source, origin)
         numbers.append(row)
-    for place, row in enumerate(numbers):
+    return batch_of_lists(numbers, feature_dim, missing=missing, source=source, origin=origin)
+
+
+def batch_of_lists(
+    rows: Sequence[Numbers], feature_dim: int, *, missing: Missing, source: str, origin: Origin
+) -> Batch:
+    """The same for instances that all are lists."""
+    for place, row in enumerate(rows):
         if len(row) != feature_dim:
             raise origin.error(place, f"{_features(len(row))}, but {source} {feature_dim}")
+    if len(rows) * feature_dim <= FEW and _are_small(rows):
+        return Batch(np.array(rows, np.float32).reshape(len(rows), feature_dim), None, None, origin)
     with np.errstate(over="ignore"):
         # A null becomes NaN.
-        features = np.array(numbers, np.float64).reshape(len(numbers), feature_dim).astype(np.float32)
+        features = np.array(rows, np.float64).reshape(len(rows), feature_dim).astype(np.float32)
     if not np.isfinite(features).all():
         bad = ~np.isfinite(features)
         if missing == "refuse":
             place, column = divmod(int(bad.argmax()), feature_dim)
-            nothing = numbers[place][column] is None
+            nothing = rows[place][column] is None
             raise origin.error(place, "null is not allowed: a number" if nothing else _FINITE, column + 1)
         features[bad] = np.nan
     return Batch(features, None, None, origin)
 
 
+def _are_small(rows: Sequence[Numbers]) -> bool:
+    """Whether all are numbers that a 32-bit float holds, for sure: of a few faster to tell than NumPy can."""
+    try:
+        return all(sum(map(abs, row)) < LARGEST for row in rows)  # type: ignore[arg-type]
+    except TypeError:  # a null
+        return False
+
+
+def _counted(count: int) -> Origin:
+    return Origin([""], np.zeros(count, np.int32), np.arange(count), "instance")
+
+
 def _converted(instances: Sequence[Any], origin: Origin) -> Sequence[Instance]:
-    if all(type(instance) is Line for instance in instances):
-        return instances
     try:
         converted: Sequence[Instance] = msgspec.convert(instances, list[_ONE])  # type: ignore[valid-type]
     except msgspec.ValidationError:
@@ -92,8 +118,13 @@ def _converted(instances: Sequence[Any], origin: Origin) -> Sequence[Instance]:
     return converted
 
 
-def _dense(instance: Instance) -> Numbers | Line:
-    """All the numbers of an instance; itself where it is sparse, or nothing."""
+def _dense(instance: Instance) -> Numbers | Line | str:
+    """All the numbers of an instance; itself where it is sparse, or is none."""
+    if isinstance(instance, str):
+        try:
+            return [float(field) for field in instance.split(",")]
+        except ValueError:
+            return instance
     if not isinstance(instance, Line):
         return instance if isinstance(instance, list) else [instance]
     features = instance.features if instance.data is None else instance.data.features
@@ -104,7 +135,9 @@ def _dense(instance: Instance) -> Numbers | Line:
     return instance
 
 
-def _with_sparse(rows: Sequence[Numbers | Line], width: int, missing: Missing, source: str, origin: Origin) -> Batch:
+def _with_sparse(
+    rows: Sequence[Numbers | Line | str], width: int, missing: Missing, source: str, origin: Origin
+) -> Batch:
     starts, columns, values = [0], [], []
     every = np.arange(width, dtype=np.int32)
     sparse = False
@@ -127,8 +160,10 @@ def _with_sparse(rows: Sequence[Numbers | Line], width: int, missing: Missing, s
     return Batch(features, None, None, origin)
 
 
-def _tensor(row: Line, width: int) -> Tensor:
+def _tensor(row: Line | str, width: int) -> Tensor:
     """A sparse instance's features; without a shape it has the model's."""
+    if isinstance(row, str):
+        raise DataError(f"{shown(row[:LONGEST_SHOWN])} is no text of numbers; wanted is {WANTED}")
     if row.features is None and row.data is None:
         raise DataError(f"there are no features; wanted is {WANTED}")
     tensor = row_of(row).features

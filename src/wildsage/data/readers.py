@@ -13,6 +13,7 @@ from wildsage.contract import content_types
 from wildsage.contract.channels import Distribution
 from wildsage.contract.errors import ClientError, DataError, nearest
 from wildsage.contract.files import shown
+from wildsage.contract.record import LARGEST_LENGTH, MAGIC, frames
 from wildsage.data import jsonlines, parquet
 from wildsage.data.batch import Batch, Origin, SparseRows
 from wildsage.data.channel import Content, Files, Headed, PlainFile, Stream, read_up_to
@@ -20,7 +21,7 @@ from wildsage.data.csv import Csv, count_columns, sniff
 from wildsage.data.formats import MARGIN, Broken, Format, Missing, Rows, Shape, Slab
 from wildsage.data.libsvm import Libsvm
 from wildsage.data.prefetch import SLAB_BYTES, Prefetch
-from wildsage.data.record import LARGEST_LENGTH, MAGIC, Record, Tensor, decode, frames
+from wildsage.data.record import Record, Tensor, decode
 from wildsage.data.recordio import VALUES, RecordIO, named_values, width_of
 
 if TYPE_CHECKING:

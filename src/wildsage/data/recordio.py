@@ -10,10 +10,11 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from wildsage.contract.errors import ClientError, DataError
+from wildsage.contract.record import frame
 from wildsage.data.batch import SparseRows
 from wildsage.data.formats import Broken, Missing, Rows, Shape, Slab
 from wildsage.data.kernels import recordio as kernels
-from wildsage.data.record import Record, Tensor, decode, encode, frame
+from wildsage.data.record import Record, Tensor, decode, encode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -36,8 +36,11 @@ class Form(Protocol[R]):
     def read(self, body: bytes, content_type: str, accept: str) -> R:
         """A request body. content_type, accept: the headers, "" if missing. Raises RequestError, with a status."""
 
+    def whole(self, request: R) -> bytes:
+        """The body of the answer to a request. Raises ClientError for an instance that cannot be answered."""
+
     def part(self, request: R, begin: int, end: int) -> bytes:
-        """The answers to the instances from begin to end, as a piece for `join`. Raises ClientError for a bad one."""
+        """The answers to the instances from begin to end, as a piece for `join`. Raises what `whole` raises."""
 
     def join(self, request: R, parts: Sequence[bytes]) -> bytes:
         """The body of the answer to a request from the pieces of all its instances."""
@@ -45,7 +48,7 @@ class Form(Protocol[R]):
     def together(self, requests: Sequence[R]) -> list[bytes]:
         """The bodies of the answers to several requests, through as few calls of the model as can be.
 
-        Raises what part raises, for none in particular.
+        Raises what `whole` raises, for none in particular.
         """
 
 
@@ -68,6 +71,9 @@ class Instances:
 
     def read(self, body: bytes, content_type: str, accept: str) -> Request:
         return negotiation.read(body, content_type, accept, self._types, self._default_accept)
+
+    def whole(self, request: Request) -> bytes:
+        return negotiation.write(self._predict(request.instances, request.options), request.answer_type)
 
     def part(self, request: Request, begin: int, end: int) -> bytes:
         try:

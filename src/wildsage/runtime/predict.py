@@ -20,8 +20,7 @@ def answer(folder: Path, algorithm: str | None, body: bytes, content_type: str, 
     """Load the model in `folder` and answer one body. Raises ClientError for what the caller can put right."""
     found = loader.find(folder, algorithm)
     form = form_of(loader.load(found, folder))
-    request = form.read(body, content_type, accept)
-    return form.join(request, [form.part(request, 0, len(request))])
+    return form.whole(form.read(body, content_type, accept))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

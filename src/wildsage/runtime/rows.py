@@ -16,12 +16,12 @@ import numpy as np
 
 from wildsage.contract import content_types
 from wildsage.contract.content_types import CSV, JSON, JSON_LINES, LIBSVM, PARQUET, RECORDIO_PROTOBUF
-from wildsage.contract.errors import ClientError
+from wildsage.contract.errors import ClientError, DataError
+from wildsage.contract.record import MAGIC
 from wildsage.data.batch import Batch, Origin, SparseRows
-from wildsage.data.decimals import plain
-from wildsage.data.instances import batch_of, document_decoder, instance_decoder
+from wildsage.data.instances import batch_of, batch_of_lists, document_decoder, instance_decoder
+from wildsage.data.jsonlines import Numbers
 from wildsage.data.readers import read_body
-from wildsage.data.record import MAGIC, Record, Tensor, encode, frame
 from wildsage.runtime.bodies import (
     BYTE_ORDER_MARK,
     NOT_JSON,
@@ -33,19 +33,24 @@ from wildsage.runtime.bodies import (
     unsupported,
     utf8,
 )
+from wildsage.runtime.columns import own_writer, writer
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from wildsage.algorithms.row_model import Columns, RowModel
+    from wildsage.runtime.columns import Writer
 
 NAME = "the request"  # in messages
 SOURCE = "the model takes"
+SMALL = 2048  # bytes of CSV
 PARQUET_MAGIC = b"PAR1"
 _BINARY = (RECORDIO_PROTOBUF, PARQUET)
 _CHARSET_NAMES = ("charset", "encoding")  # the second is k-NN's
-_ENCODER = msgspec.json.Encoder()
+_NUMBERS = msgspec.json.Decoder(list[Numbers])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """A body as the model sees it."""
 
@@ -64,6 +69,7 @@ class Rows:
         self._model = model
         self._types = tuple(model.request_types)
         self._default_accept = default_accept
+        self._begin = f'{{"{model.answers_name}":['.encode()
         self._answer_to = lru_cache(maxsize=256)(self._chosen)
 
     def read(self, body: bytes, content_type: str, accept: str) -> Request:
@@ -83,34 +89,41 @@ class Rows:
             raise RequestError(str(error), self._model.bad_body_status) from error
         return Request(rows, {**options, **configuration} if configuration else options, answer_type)
 
+    def whole(self, request: Request) -> bytes:
+        return self.join(request, [self.part(request, 0, len(request.rows))] if len(request.rows) else [])
+
     def part(self, request: Request, begin: int, end: int) -> bytes:
-        end = min(end, len(request))
+        count = len(request.rows)
+        end = min(end, count)
         if begin >= end:
             return b""
-        rows = request.rows if end - begin == len(request) else request.rows.part(begin, end)
-        return self._write(self._answer(rows, request.options), request.answer_type)
+        rows = request.rows if end - begin == count else request.rows.part(begin, end)
+        columns = self._answer(rows, request.options)
+        return self._writer(columns, request.answer_type)(0, end - begin)
 
     def join(self, request: Request, parts: Sequence[bytes]) -> bytes:
         if request.answer_type == JSON:
-            return b'{"%s":[%s]}' % (self._model.answers_name.encode(), b",".join(parts))
+            return b"".join((self._begin, b",".join(parts), b"]}"))
         return b"".join(parts)
 
     def together(self, requests: Sequence[Request]) -> list[bytes]:
         bodies = [b""] * len(requests)
-        left = list(range(len(requests)))
-        while left:
-            first = requests[left[0]]
-            same = [place for place in left if _alike(requests[place], first)]
-            left = [place for place in left if place not in same]
-            rows = first.rows if len(same) == 1 else Batch.joined([requests[place].rows for place in same])
+        for places in _alike(requests):
+            first = requests[places[0]]
+            rows = first.rows if len(places) == 1 else Batch.joined([requests[place].rows for place in places])
             columns = self._answer(rows, first.options) if len(rows) else {}
+            writers: dict[str, Writer] = {}
             at = 0
-            for place in same:
+            for place in places:
                 request = requests[place]
-                end = at + len(request)
-                ours = {name: column[at:end] for name, column in columns.items()}
-                part = self._write(ours, request.answer_type) if len(request) else b""
-                bodies[place] = self.join(request, [part])
+                end = at + len(request.rows)
+                if at == end:
+                    bodies[place] = self.join(request, [])
+                    continue
+                kind = request.answer_type
+                if (write := writers.get(kind)) is None:
+                    write = writers[kind] = self._writer(columns, kind)
+                bodies[place] = self.join(request, [write(at, end)])
                 at = end
         return bodies
 
@@ -119,9 +132,13 @@ class Rows:
         if not columns:
             raise RuntimeError("the model gave no answers")
         for name, column in columns.items():
-            if len(column) != len(rows):
+            if len(column) != len(rows.features):
                 raise RuntimeError(f"the model gave {len(column)} answers {name} to {len(rows)} rows")
         return columns
+
+    def _writer(self, columns: Columns, answer_type: str) -> Writer:
+        own = self._model.write(columns, answer_type)
+        return writer(columns, answer_type) if own is None else own_writer(own, answer_type)
 
     def _rows(self, kind: str, body: bytes, content_type: str) -> tuple[Batch, Mapping[str, Any]]:
         if kind == JSON:
@@ -129,38 +146,53 @@ class Rows:
         if kind == JSON_LINES:
             return self._read_json_lines(body), {}
         width, missing = self._model.feature_dim, self._model.missing
-        if kind == CSV and ";" in content_type:
-            kind = _labelled(content_type)
+        if kind == CSV:
+            if ";" in content_type:
+                kind = _labelled(content_type)
+            elif len(body) <= SMALL and (small := self._read_small(body)) is not None:
+                return small, {}
         found = read_body(body, kind, feature_dim=width, missing=missing, name=NAME, source=SOURCE)
         if found.labels is not None:
             found = Batch(found.features, None, None, found.origin)
         return found, {}
 
     def _read_json(self, body: bytes) -> tuple[Batch, Mapping[str, Any]]:
-        instances: Sequence[Any]
         try:
             document = document_decoder.decode(body)
         except NOT_JSON:
             instances, configuration = read_document(body)  # says what is wrong with it, if not with an instance
-        else:
-            instances, configuration = document.instances, document.configuration
-        model = self._model
-        return batch_of(instances, model.feature_dim, missing=model.missing, source=SOURCE), configuration
+            return self._batch(instances), configuration
+        return self._batch(document.instances, checked=True), document.configuration
 
     def _read_json_lines(self, body: bytes) -> Batch:
         try:
-            instances = instance_decoder.decode_lines(body)
+            found = instance_decoder.decode_lines(body)
         except NOT_JSON:
-            numbered = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
-            instances = [decode(line, f"{NAME}, line {number}") for number, line in numbered]
-            numbers = np.array([number for number, _ in numbered])
-        else:
-            numbers = np.arange(1, len(instances) + 1)
-            if body.count(b"\n") + (body[-1:] != b"\n") != len(instances):  # there are blank lines
-                numbers = np.array([number for number, line in enumerate(body.split(b"\n"), 1) if line.strip()])
-        origin = Origin([NAME], np.zeros(len(instances), np.int32), numbers, "line")
+            lines = enumerate(body.split(b"\n"), 1)
+            instances = [decode(line, f"{NAME}, line {number}") for number, line in lines if line.strip()]
+            return self._batch(instances, _lines(len(instances), body))
+        return self._batch(found, _lines(len(found), body), checked=True)
+
+    def _read_small(self, body: bytes) -> Batch | None:
+        """A few lines of plain CSV, read as JSON with brackets around: in 5 us, not in the reader's 21.
+
+        None for what JSON's numbers are not, or what is wrong: the reader sees to that.
+        """
+        if b"[" in body or b"]" in body:
+            return None
+        try:
+            numbers = _NUMBERS.decode(b"[[%s]]" % body.strip(b"\n").replace(b"\n", b"],["))
+            model = self._model
+            origin = _lines(len(numbers), body)
+            return batch_of_lists(numbers, model.feature_dim, missing=model.missing, source=SOURCE, origin=origin)
+        except (*NOT_JSON, DataError):
+            return None
+
+    def _batch(self, instances: Sequence[Any], origin: Origin | None = None, *, checked: bool = False) -> Batch:
         model = self._model
-        return batch_of(instances, model.feature_dim, missing=model.missing, source=SOURCE, origin=origin)
+        return batch_of(
+            instances, model.feature_dim, missing=model.missing, source=SOURCE, origin=origin, checked=checked
+        )
 
     def _sniff(self, body: bytes) -> str:
         if body[:4] == MAGIC:
@@ -183,58 +215,38 @@ class Rows:
             raise RequestError(f'Accept "{wanted[:100]}" cannot be met; the answer can be {allowed}', 406)
         return found.name, dict(found.parameters)
 
-    def _write(self, columns: Columns, answer_type: str) -> bytes:
-        own = self._model.write(columns, answer_type)
-        if own is not None:
-            if answer_type == JSON:
-                return b",".join(own)
-            ends = b"" if answer_type == RECORDIO_PROTOBUF else b"\n"
-            return b"".join([row + ends for row in own])
-        if answer_type == RECORDIO_PROTOBUF:
-            return _records(columns)
-        values = [plain(column) for column in columns.values()]
-        if answer_type == CSV:
-            return _csv(values)
-        names = list(columns)
-        answers = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
-        return _ENCODER.encode(answers)[1:-1] if answer_type == JSON else _ENCODER.encode_lines(answers)
+
+def _alike(requests: Sequence[Request]) -> list[list[int]]:
+    """The places of requests that can be answered by one call: of equal options, all sparse or all dense."""
+    groups: list[tuple[bool, Mapping[str, Any], list[int]]] = []
+    for place, request in enumerate(requests):
+        sparse = isinstance(request.rows.features, SparseRows)
+        for other, options, places in groups:
+            if sparse == other and (request.options is options or request.options == options):
+                places.append(place)
+                break
+        else:
+            groups.append((sparse, request.options, [place]))
+    return [places for _, _, places in groups]
 
 
-def _alike(request: Request, other: Request) -> bool:
-    """Whether two can be answered by one call."""
-    sparse = isinstance(request.rows.features, SparseRows)
-    return sparse == isinstance(other.rows.features, SparseRows) and request.options == other.options
+def _lines(count: int, body: bytes) -> Origin:
+    """Where so many rows come from, a line each, of a body that may have blank ones."""
+    if body.count(b"\n") + (body[-1:] != b"\n") == count:
+        return _first_lines(count) if count <= SMALL else _origin(np.arange(1, count + 1))
+    return _origin(np.array([number for number, line in enumerate(body.split(b"\n"), 1) if line.strip()], np.int64))
+
+
+@lru_cache(maxsize=64)
+def _first_lines(count: int) -> Origin:
+    return _origin(np.arange(1, count + 1))
+
+
+def _origin(numbers: NDArray[np.int64]) -> Origin:
+    return Origin([NAME], np.zeros(len(numbers), np.int32), numbers, "line")
 
 
 @lru_cache(maxsize=256)
 def _labelled(content_type: str) -> str:
     """CSV with the labels that a Content-Type says to be there; of its parameters no others concern the reader."""
     return f"{CSV};label_size={content_types.parse(content_type).integer('label_size', 0)}"
-
-
-def _csv(values: Sequence[Sequence[Any]]) -> bytes:
-    """Columns as lines of numbers; lists among the fields are fields each, what is no number is an empty one."""
-    rows = [
-        [field for value in row for field in (value if isinstance(value, list) else (value,))]
-        for row in zip(*values, strict=True)
-    ]
-    # As JSON and then its brackets away: numbers have neither brackets nor commas.
-    return _ENCODER.encode(rows)[2:-2].replace(b"],[", b"\n").replace(b"null", b"") + b"\n"
-
-
-def _records(columns: Columns) -> bytes:
-    """A record for each row, its answers in labels of 32-bit floats.
-
-    All have the bytes of one that is encoded, but for the numbers.
-    """
-    record = bytearray()
-    places: list[tuple[int, Any]] = []
-    for name, column in columns.items():
-        numbers = np.ascontiguousarray(column.reshape(len(column), -1), "<f4")
-        content = numbers.view(np.uint8).reshape(len(numbers), -1)
-        record += encode(Record(label={name: Tensor(numbers[0].astype(np.float32))}))
-        places.append((8 + len(record) - content.shape[1], content))
-    rows = np.tile(np.frombuffer(frame(bytes(record)), np.uint8), (len(numbers), 1))
-    for begin, content in places:
-        rows[:, begin : begin + content.shape[1]] = content
-    return rows.tobytes()

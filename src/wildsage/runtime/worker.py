@@ -16,6 +16,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,14 +86,15 @@ class Worker:
             except Exception as error:  # noqa: BLE001 (a fault of ours; the worker goes on)
                 group.append(_failure(error))
                 continue
-            if group and instances + len(request) > INSTANCES_A_CALL:
+            count = len(request)
+            if group and instances + count > INSTANCES_A_CALL:
                 yield self._group(group)
                 group, instances = [], 0
-            if len(request) > INSTANCES_A_CALL:
+            if count > INSTANCES_A_CALL:
                 yield self._begin(_Sliced(request))
                 continue
             group.append(request)
-            instances += len(request)
+            instances += count
         if group:
             yield self._group(group)
 
@@ -141,7 +143,7 @@ class Worker:
                 out.append(part)
                 continue
             try:
-                body = next(bodies) if shared else self._form.join(part, [self._form.part(part, 0, len(part))])
+                body = next(bodies) if shared else self._form.whole(part)
                 _check_size(len(body))
             except ClientError as error:
                 out.append(_refusal(getattr(error, "status", 400), str(error)))
@@ -175,7 +177,7 @@ def _check_size(size: int) -> None:
 
 
 def _refusal(status: int, message: str) -> bytes:
-    if status == 204:  # which has no body
+    if status == HTTPStatus.NO_CONTENT:
         return frames.answer(status, b"", b"")
     return frames.answer(status, b"application/json", msgspec.json.encode({"message": _sendable(message)}))
 
