@@ -48,6 +48,7 @@ class Asked:
     weights: bool
     missing: Missing
     delimiter: str | None
+    source: str | None = None  # what says how many features there are; None: the channel
 
 
 def open_channel(
@@ -110,13 +111,16 @@ def read_body(
     missing: Missing = "refuse",
     delimiter: str | None = ",",
     name: str = "the request",
+    source: str | None = None,
 ) -> Batch:
     """All rows of some bytes, such as the body of a request; of none, no rows.
+
+    source: what says that there are feature_dim features, such as "the model has", for messages.
 
     Raises ClientError for a content type that is not known, DataError for what is wrong with the rows.
     """
     kind = _kind(content_type, "")
-    asked = Asked(feature_dim, kind.integer("label_size", label_width), False, missing, delimiter)
+    asked = Asked(feature_dim, kind.integer("label_size", label_width), False, missing, delimiter, source)
     content = Content(name, body)
     if kind.name == content_types.PARQUET:
         with parquet.opened(content) as found:
@@ -401,6 +405,8 @@ def _open_csv(head: _Head, asked: Asked) -> Format:
     features = width - leading if asked.feature_dim is None else asked.feature_dim
     shape = Shape(features, asked.label_width, asked.weights)
     source = "line 1 of the channel has" if asked.feature_dim is None else "the labels and feature_dim make"
+    if asked.source is not None and asked.feature_dim is not None:
+        source = asked.source if not leading else f"{asked.source} {asked.feature_dim}, which with labels make"
     return Csv(shape, missing=asked.missing, delimiter=delimiter, source=source)
 
 
@@ -435,7 +441,8 @@ def _open_recordio(head: _Head, asked: Asked) -> Format:
     labels = len(label.values) if isinstance(label, Tensor) else 0
     sparse = tensor.keys is not None or not len(tensor.values)
     features = width if asked.feature_dim is None else asked.feature_dim
-    return RecordIO(Shape(features, labels, sparse=sparse), missing=asked.missing)
+    source = asked.source or "the channel has"
+    return RecordIO(Shape(features, labels, sparse=sparse, source=source), missing=asked.missing)
 
 
 OPENERS: dict[str, Callable[[_Head, Asked], Format]] = {
