@@ -14,7 +14,7 @@ WIDE = 1 << 14  # weights of a model above which 16 models are trained
 VERY_WIDE = 1 << 18  # and above which one is, if it has several classes
 
 # What "auto" tries, the likeliest first: steps for features of variance 1, and penalties for a mean loss.
-RATES = {"adam": (0.03, 0.1, 0.01, 0.3), "rmsprop": (0.01, 0.03, 0.003, 0.001), "sgd": (0.03, 0.1, 0.01, 0.003)}
+RATES = {"adam": (0.1, 0.03, 0.3, 0.01), "rmsprop": (0.01, 0.03, 0.003, 0.001), "sgd": (0.03, 0.1, 0.01, 0.003)}
 DECAYS = (0.0, 1e-4, 1e-3, 1e-5, 1e-2, 3e-4, 3e-3, 3e-2)
 CLOSE = (1.0, 0.5, 2.0, 0.25)  # multiples of a rate that was given
 POSITIVES = (0.0, 1.0, 0.5)  # powers of the balance that positives weigh with "auto"

@@ -36,11 +36,12 @@ KINDS = {
 }  # fmt: skip
 
 AVERAGING = 8.0  # values are averaged over about the last ninth of all updates
-UPDATES = 100  # of an epoch, where mini_batch_size is left open and there are rows for so many
+UPDATES = 300  # of an epoch, where mini_batch_size is left open and there are rows for so many
 LEAST_ROWS = 16  # of an update
 SAMPLE_ROWS = 10_000  # of train that models are judged by where there is no validation, 5,000 at least if there are
 SAMPLE_BYTES = 1 << 24
 ASSESSED_ROWS = 512  # at a time
+REACH = 20.0  # deviations that a value is from the mean, at most: one of 100 would move its row's score by too much
 FAR = 1000.0  # a mean so many deviations from 0 costs float32 too much, so it is taken off rows before
 MASKED = np.float32(-1e9)  # bias of a lane that is no class
 LAST_DECAY = 0.01  # of the step size's schedule, at the end of the last epoch
@@ -56,8 +57,8 @@ class LinearState(State):
     """Models that are trained side by side, sixteen a block.
 
     stacks: float32 (blocks, (d + 1) * width) each: values, mean, first, second, and best, the mean at each model's best
-    epoch. scaler: float64 (3, d + 1) of features and, behind them, the label: rows counted, mean, sum of squared
-    deviations. classes: float64, weight seen of each class. counts: as COUNTS names them.
+    epoch. scaler: float64 (5, d + 1) of features and, behind them, the label: rows counted, mean, sum of squared
+    deviations, least and greatest value. classes: float64, weight seen of each class. counts: as COUNTS names them.
     train_losses: float64 (blocks * 16,), of the epoch so far. keys: float64 (models,), at each model's best epoch
     what it was judged by, the lower the better.
     Rows of train that models are judged by, where nothing else is given: every stride-th one, thinned as they get many.
@@ -83,7 +84,7 @@ class LinearState(State):
         names = ("values", "mean", "best", "first", *(("second",) if self.adaptive else ()))
         size = (d + 1) * self.width
         self.stacks = {name: aligned(self.blocks * size).reshape(self.blocks, size) for name in names}
-        self.scaler = np.zeros((3, d + 1))
+        self.scaler = np.zeros((5, d + 1))
         self.classes = np.zeros(max(2, parameters.classes))
         self.counts = np.zeros(len(COUNTS))
         self.set("best", np.inf)
@@ -124,10 +125,12 @@ class LinearState(State):
     def _measure(self, batch: Batch, labels: NDArray[np.float32]) -> None:
         """Means and deviations of the first rows."""
         rows = min(len(batch), self.parameters.num_point_for_scaler)
-        count, mean, squares = self.scaler
+        count, mean, squares, low, high = self.scaler
         if isinstance(batch.features, SparseRows):
             part = batch.features.part(0, rows)
             values = part.values.astype(np.float64)
+            np.minimum.at(low, part.columns, values)
+            np.maximum.at(high, part.columns, values)
             sums = np.bincount(part.columns, values, self.d)
             mean[: self.d] = sums / rows
             squares[: self.d] = np.maximum(np.bincount(part.columns, values * values, self.d) - sums**2 / rows, 0)
@@ -136,6 +139,9 @@ class LinearState(State):
             for at in range(0, rows, step):
                 part_rows = batch.features[at : min(at + step, rows)].astype(np.float64)
                 _pool(mean[: self.d], squares[: self.d], at, part_rows)
+                least, greatest = part_rows.min(axis=0), part_rows.max(axis=0)
+                low[: self.d] = np.minimum(low[: self.d], least) if at else least
+                high[: self.d] = np.maximum(high[: self.d], greatest) if at else greatest
         if self.parameters.is_regressor:
             _pool(mean[self.d :], squares[self.d :], 0, labels[:rows, None].astype(np.float64))
         count[:] = rows
@@ -155,9 +161,12 @@ class LinearState(State):
 
     @property
     def _deviations(self) -> Floats:
-        count, mean, squares = self.scaler
+        """(d + 1,). For a value that is far out, as that of a class which few rows have, more than the deviation."""
+        count, mean, squares, low, high = self.scaler
         deviations = np.sqrt(squares / np.maximum(count, 1))
-        return np.where(deviations > 1e-7 * np.maximum(np.abs(mean), 1e-30), deviations, 1.0)
+        deviations = np.where(deviations > 1e-7 * np.maximum(np.abs(mean), 1e-30), deviations, 1.0)
+        deviations[: self.d] = np.maximum(deviations, np.maximum(high - mean, mean - low) / REACH)[: self.d]
+        return deviations
 
     @property
     def label_mean(self) -> float:
@@ -495,6 +504,10 @@ class LinearState(State):
         entries = self._per_entry(lambda model: float(better[model])) > 0
         best, mean = self.stacks["best"].reshape(shape), self.stacks["mean"].reshape(shape)
         np.copyto(best, mean, where=entries[:, None])
+        # What L1 has brought to 0 is 0, though the mean still remembers its beginning.
+        sparse = entries & (self._per_entry(lambda model: self.settings[model].l1) > 0)
+        gone = sparse[:, None] & (self.stacks["values"].reshape(shape) == 0)
+        best[:, : self.d][gone[:, : self.d]] = 0
 
     def has_stalled(self) -> bool:
         """Whether early_stopping_patience epochs have brought no gain; told once an epoch, after note."""
@@ -548,12 +561,14 @@ class LinearState(State):
             plain[name] = (1 - share) * both[0] + share * both[1]
         for name in set(self.stacks) - set(plain):
             self.stacks[name] += np.float32(share) * (other.stacks[name] - self.stacks[name])
-        count, mean, squares = self.scaler
-        more, their_mean, their_squares = other.scaler
+        count, mean, squares, low, high = self.scaler
+        more, their_mean, their_squares, their_low, their_high = other.scaler
         total = np.maximum(count + more, 1)
         squares += their_squares + (their_mean - mean) ** 2 * count * more / total
         mean += (their_mean - mean) * more / total
         count += more
+        np.minimum(low, their_low, out=low)
+        np.maximum(high, their_high, out=high)
         for name, weights in plain.items():
             weights[:, self.d] -= self.label_mean
             made = self.unfolded(weights / self.label_scale)
