@@ -205,7 +205,8 @@ def test_training_goes_on_from_a_model(packed: bool, tmp_path: Path) -> None:
             LinearLearner().train(context)
 
 
-def test_a_stop_within_an_epoch_is_gone_on_from(tmp_path: Path) -> None:
+def test_a_stop_within_an_epoch_is_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wildsage.algorithms.linear_learner.algorithm.BATCH_BYTES", 100)
     channels = three(blobs, 3000)
     settings = {"mini_batch_size": 100, "num_point_for_scaler": 300, "epochs": 3}
     expected = fit(tmp_path / "whole", channels, **settings)

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 BASE_BYTES = 200 << 20  # Python, NumPy, Numba with its kernels
 HELD_BYTES = 64 << 20  # of a validation channel that is kept in memory instead of being read each epoch
-BATCH_BYTES = 1 << 26  # of rows handed over at once, at most
+BATCH_BYTES = 1 << 23  # of rows handed over at once: threads then meet every few milliseconds
+MOST_BATCH_BYTES = 1 << 26  # where num_point_for_scaler asks for more
 ARRAYS = 8  # of the size of all models' weights
 KERNELS = "wildsage.algorithms.linear_learner.kernels"
 
@@ -343,8 +344,8 @@ def _arrays(batch: Batch) -> list[NDArray[Any]]:
 def _batch_rows(parameters: LinearLearnerHyperparameters, d: int) -> int:
     """Rows handed over at once: those that scales come from, in whole updates, as far as memory allows."""
     size = parameters.mini_batch_size
-    most = max(size, BATCH_BYTES // (4 * d))
-    return min(max(parameters.num_point_for_scaler, size), most) // size * size
+    wanted = max(min(parameters.num_point_for_scaler, MOST_BATCH_BYTES // (4 * d)), BATCH_BYTES // (4 * d), size)
+    return wanted // size * size
 
 
 def _open(context: Context, name: str, *, feature_dim: int | None = None) -> RowStream:

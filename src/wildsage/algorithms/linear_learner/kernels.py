@@ -124,14 +124,14 @@ def multiply(x, begin, rows, d, weights, width, scores):
             a, b, c, e, f, g, h, k = bias, bias, bias, bias, bias, bias, bias, bias
             for j in range(d):
                 w = load(weights, j * width + q)
-                a = fma(splat(x[p + j]), w, a)
-                b = fma(splat(x[p + d + j]), w, b)
-                c = fma(splat(x[p + 2 * d + j]), w, c)
-                e = fma(splat(x[p + 3 * d + j]), w, e)
-                f = fma(splat(x[p + 4 * d + j]), w, f)
-                g = fma(splat(x[p + 5 * d + j]), w, g)
-                h = fma(splat(x[p + 6 * d + j]), w, h)
-                k = fma(splat(x[p + 7 * d + j]), w, k)
+                a = fma(splat(x[np.uint64(p + j)]), w, a)
+                b = fma(splat(x[np.uint64(p + d + j)]), w, b)
+                c = fma(splat(x[np.uint64(p + 2 * d + j)]), w, c)
+                e = fma(splat(x[np.uint64(p + 3 * d + j)]), w, e)
+                f = fma(splat(x[np.uint64(p + 4 * d + j)]), w, f)
+                g = fma(splat(x[np.uint64(p + 5 * d + j)]), w, g)
+                h = fma(splat(x[np.uint64(p + 6 * d + j)]), w, h)
+                k = fma(splat(x[np.uint64(p + 7 * d + j)]), w, k)
             o = i * width + q
             store(scores, o, a)
             store(scores, o + width, b)
@@ -146,7 +146,7 @@ def multiply(x, begin, rows, d, weights, width, scores):
             p = begin + i * d
             a = bias
             for j in range(d):
-                a = fma(splat(x[p + j]), load(weights, j * width + q), a)
+                a = fma(splat(x[np.uint64(p + j)]), load(weights, j * width + q), a)
             store(scores, i * width + q, a)
             i += 1
 
@@ -162,14 +162,14 @@ def multiply_back(x, begin, rows, d, errors, width, gradient):
             for i in range(rows):
                 p = begin + i * d + j
                 r = load(errors, i * width + q)
-                a = fma(splat(x[p]), r, a)
-                b = fma(splat(x[p + 1]), r, b)
-                c = fma(splat(x[p + 2]), r, c)
-                e = fma(splat(x[p + 3]), r, e)
-                f = fma(splat(x[p + 4]), r, f)
-                g = fma(splat(x[p + 5]), r, g)
-                h = fma(splat(x[p + 6]), r, h)
-                k = fma(splat(x[p + 7]), r, k)
+                a = fma(splat(x[np.uint64(p)]), r, a)
+                b = fma(splat(x[np.uint64(p + 1)]), r, b)
+                c = fma(splat(x[np.uint64(p + 2)]), r, c)
+                e = fma(splat(x[np.uint64(p + 3)]), r, e)
+                f = fma(splat(x[np.uint64(p + 4)]), r, f)
+                g = fma(splat(x[np.uint64(p + 5)]), r, g)
+                h = fma(splat(x[np.uint64(p + 6)]), r, h)
+                k = fma(splat(x[np.uint64(p + 7)]), r, k)
             o = j * width + q
             store(gradient, o, a)
             store(gradient, o + width, b)
@@ -186,16 +186,16 @@ def multiply_back(x, begin, rows, d, errors, width, gradient):
             while i + 2 <= rows:
                 p = begin + i * d + j
                 r, s = load(errors, i * width + q), load(errors, i * width + width + q)
-                a = fma(splat(x[p]), r, a)
-                b = fma(splat(x[p + 1]), r, b)
-                c = fma(splat(x[p + d]), s, c)
-                e = fma(splat(x[p + d + 1]), s, e)
+                a = fma(splat(x[np.uint64(p)]), r, a)
+                b = fma(splat(x[np.uint64(p + 1)]), r, b)
+                c = fma(splat(x[np.uint64(p + d)]), s, c)
+                e = fma(splat(x[np.uint64(p + d + 1)]), s, e)
                 i += 2
             if i < rows:
                 p = begin + i * d + j
                 r = load(errors, i * width + q)
-                a = fma(splat(x[p]), r, a)
-                b = fma(splat(x[p + 1]), r, b)
+                a = fma(splat(x[np.uint64(p)]), r, a)
+                b = fma(splat(x[np.uint64(p + 1)]), r, b)
             one = splat(np.float32(1))
             store(gradient, j * width + q, fma(a, one, c))
             store(gradient, (j + 1) * width + q, fma(b, one, e))
@@ -204,7 +204,7 @@ def multiply_back(x, begin, rows, d, errors, width, gradient):
         if j < d:
             for i in range(rows):
                 r = load(errors, i * width + q)
-                a = fma(splat(x[begin + i * d + j]), r, a)
+                a = fma(splat(x[np.uint64(begin + i * d + j)]), r, a)
                 b = fma(one, r, b)
             store(gradient, j * width + q, a)
         else:
@@ -220,7 +220,7 @@ def multiply_sparse(starts, columns, x, begin, rows, d, weights, width, scores):
         for q in range(0, width, WIDTH):
             a = load(weights, d * width + q)
             for p in range(starts[begin + i], starts[begin + i + 1]):
-                a = fma(splat(x[p]), load(weights, np.int64(columns[p]) * width + q), a)
+                a = fma(splat(x[np.uint64(p)]), load(weights, np.int64(columns[p]) * width + q), a)
             store(scores, i * width + q, a)
 
 
@@ -237,7 +237,7 @@ def multiply_back_sparse(starts, columns, x, begin, rows, d, errors, width, grad
             b = fma(one, r, b)
             for p in range(starts[begin + i], starts[begin + i + 1]):
                 o = np.int64(columns[p]) * width + q
-                store(gradient, o, fma(splat(x[p]), r, load(gradient, o)))
+                store(gradient, o, fma(splat(x[np.uint64(p)]), r, load(gradient, o)))
         store(gradient, d * width + q, b)
 
 
