@@ -50,5 +50,5 @@ def adam(rows: Any, labels: Any, weights: Any, updates: int, *, rate: float, wd:
         size = rate / (np.sqrt(second / (1 - 0.999**t)) + 1e-8)
         v = v - size * first / (1 - 0.9**t)
         v[:-1] = np.sign(v[:-1]) * np.maximum(np.abs(v[:-1]) - size[:-1] * l1, 0)
-        mean = mean + (v - mean) * 9 / (8 + t)
+        mean = mean + (v - mean) * 5 / (4 + t)
     return v, mean

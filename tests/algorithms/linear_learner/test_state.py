@@ -185,7 +185,7 @@ def test_few_rows_make_small_updates_unless_told() -> None:
     labels, rows = blobs(400)
     made = state(5)
     made.update(batch(labels, rows))
-    assert made.get("updates") == 25
+    assert made.get("updates") == 13
     told = state(5, mini_batch_size=1000)
     told.update(batch(labels, rows))
     assert told.get("updates") == 1

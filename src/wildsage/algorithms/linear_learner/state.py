@@ -35,21 +35,21 @@ KINDS = {
     "softmax_loss": kernels.SOFTMAX,
 }  # fmt: skip
 
-AVERAGING = 8.0  # values are averaged over about the last ninth of all updates
+AVERAGING = 4.0  # values are averaged over about the last fifth of all updates
 UPDATES = 300  # of an epoch, where mini_batch_size is left open and there are rows for so many
-LEAST_ROWS = 16  # of an update
+LEAST_ROWS = 32  # of an update
 SAMPLE_ROWS = 10_000  # of train that models are judged by where there is no validation, 5,000 at least if there are
 SAMPLE_BYTES = 1 << 24
 ASSESSED_ROWS = 512  # at a time
 REACH = 20.0  # deviations that a value is from the mean, at most: one of 100 would move its row's score by too much
 FAR = 1000.0  # a mean so many deviations from 0 costs float32 too much, so it is taken off rows before
 MASKED = np.float32(-1e9)  # bias of a lane that is no class
+CLOSE_BY = 0.02  # share of the best loss, within which a model may still become the best
 LAST_DECAY = 0.01  # of the step size's schedule, at the end of the last epoch
 FLOOR = 1e-3  # smallest step size, of the first
 
 COUNTS = (
-    "rows", "epoch_rows", "updates", "weight", "epoch_weight", "epochs", "best", "best_epoch", "waited", "reference",
-    "stride", "pending", "ready",
+    "rows", "epoch_rows", "updates", "weight", "epoch_weight", "epochs", "stride", "pending", "ready",
 )  # fmt: skip
 
 
@@ -60,7 +60,8 @@ class LinearState(State):
     epoch. scaler: float64 (5, d + 1) of features and, behind them, the label: rows counted, mean, sum of squared
     deviations, least and greatest value. classes: float64, weight seen of each class. counts: as COUNTS names them.
     train_losses: float64 (blocks * 16,), of the epoch so far. keys: float64 (models,), at each model's best epoch
-    what it was judged by, the lower the better.
+    what it was judged by, the lower the better. references, waits: float64 (models,), what a gain is measured from, and
+    epochs without one.
     Rows of train that models are judged by, where nothing else is given: every stride-th one, thinned as they get many.
     """
 
@@ -87,11 +88,10 @@ class LinearState(State):
         self.scaler = np.zeros((5, d + 1))
         self.classes = np.zeros(max(2, parameters.classes))
         self.counts = np.zeros(len(COUNTS))
-        self.set("best", np.inf)
-        self.set("reference", np.inf)
         self.set("stride", 1)
         self.train_losses = np.zeros(self.blocks * WIDTH)
         self.keys = np.full(self.models, np.inf)
+        self.references, self.waits = np.full(self.models, np.inf), np.zeros(self.models)
         self.best_epochs = np.zeros(self.models)
         kind = kernels.SOFTMAX_BY_CLASS if self.by_class else KINDS[parameters.loss_function]
         parameter = {
@@ -510,14 +510,20 @@ class LinearState(State):
         best[:, : self.d][gone[:, : self.d]] = 0
 
     def has_stalled(self) -> bool:
-        """Whether early_stopping_patience epochs have brought no gain; told once an epoch, after note."""
-        best, reference = float(self.keys.min()), self.get("reference")
-        if best < reference - self.parameters.early_stopping_tolerance * abs(reference) or not np.isfinite(reference):
-            self.set("reference", best)
-            self.set("waited", 0)
-        else:
-            self.set("waited", self.get("waited") + 1)
-        return self.get("waited") >= self.parameters.early_stopping_patience
+        """Whether no model that may still become the best has gained in early_stopping_patience epochs.
+
+        Told once an epoch, after note. Each model has a patience of its own: fast ones are good, by luck or not, when
+        slow ones have just begun.
+        """
+        known = np.isfinite(self.references)
+        reference = np.where(known, self.references, 0)
+        gain = np.where(known, reference - self.keys, np.inf)
+        gained = np.isfinite(self.keys) & (gain > self.parameters.early_stopping_tolerance * np.abs(reference))
+        self.references = np.where(gained, self.keys, self.references)
+        self.waits = np.where(gained, 0, self.waits + 1)
+        best = float(self.keys.min())
+        near = self.keys <= best + CLOSE_BY * abs(best)
+        return bool((self.waits[near] >= self.parameters.early_stopping_patience).all())
 
     @property
     def chosen(self) -> int:
@@ -598,6 +604,7 @@ class LinearState(State):
         made: dict[str, NDArray[Any]] = {f"stack_{name}": stack for name, stack in self.stacks.items()}
         made |= {"scaler": self.scaler, "classes": self.classes, "counts": self.counts, "keys": self.keys}
         made |= {"train_losses": self.train_losses, "best_epochs": self.best_epochs}
+        made |= {"references": self.references, "waits": self.waits}
         sample = self.sample
         if sample is not None:
             if isinstance(sample.features, SparseRows):
@@ -621,6 +628,7 @@ class LinearState(State):
             self.stacks[name][...] = found[f"stack_{name}"]
         self.scaler, self.classes, self.counts = found["scaler"], found["classes"], found["counts"]
         self.keys, self.train_losses, self.best_epochs = found["keys"], found["train_losses"], found["best_epochs"]
+        self.references, self.waits = found["references"], found["waits"]
         self.sample = None
         if "sample_values" in arrays:
             values = np.array(arrays["sample_values"])
