@@ -333,6 +333,7 @@ class LinearState(State):
             self._make_blocks()
         if self.get("pending") and self.judge is not None:
             self.judge()
+            self.has_stalled()  # counted late: this epoch has begun, and is trained in any case
         if not self.get("epoch_rows"):
             self.train_losses[:] = 0
             self.set("epoch_weight", 0)
