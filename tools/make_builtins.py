@@ -334,7 +334,11 @@ def hyperparameter(name: str, row: dict[str, Any]) -> dict[str, Any]:
                     entry[f"{bound}imum"] += 1 if bound == "min" else -1
                 else:
                     entry[f"{bound}imum_inclusive"] = False
-    return entry | keep(row, KEPT_HYPERPARAMETER_FIELDS) | {"meaning": row["meaning"]}
+    kept = keep(row, KEPT_HYPERPARAMETER_FIELDS)
+    if "auto" in kept.get("choices", ()):  # no choice of its own: it stands for one of the others
+        kept["choices"] = [choice for choice in kept["choices"] if choice != "auto"]
+        kept["special_values"] = ["auto"]
+    return entry | kept | {"meaning": row["meaning"]}
 
 
 def channel(row: dict[str, Any]) -> dict[str, Any]:

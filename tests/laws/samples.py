@@ -123,6 +123,26 @@ def clusters(rows: int, *, seed: int) -> str:
     return "".join(made)
 
 
+def linear_learner() -> Sample:
+    return Sample(
+        hyperparameters={"predictor_type": "binary_classifier", "epochs": "4", "seed": "7"},
+        channels={"train": {"train.csv": numbers(300, seed=1)}, "validation": {"val.csv": numbers(80, seed=2)}},
+        instances=({"features": [0.5, -1, 2]}, {"features": [-3, 0, 0.25]}, {"features": [0, 0, 0]}),
+        wrong={"epochs": "0", "learning_rate": "-1", "loss": "logistics", "wd": "-0.1", "use_bias": "maybe"},
+    )
+
+
+def numbers(rows: int, *, seed: int) -> str:
+    """Rows of a label, 0 or 1, and three features that tell it, but for some noise."""
+    rng = random.Random(seed)
+    made = []
+    for _ in range(rows):
+        features = [rng.gauss(0, 1), rng.gauss(3, 2), rng.gauss(-1, 0.5)]
+        score = features[0] - 0.5 * (features[1] - 3) + rng.gauss(0, 0.5)
+        made.append(",".join([str(int(score > 0)), *(f"{value:.4f}" for value in features)]) + "\n")
+    return "".join(made)
+
+
 def labelled(lines: int, *, seed: int) -> str:
     """Lines of two classes, whose words overlap a little."""
     rng = random.Random(seed)
@@ -177,5 +197,6 @@ SAMPLES: dict[str, Callable[[], Sample]] = {
     "glove": glove,
     "kmeans": kmeans,
     "knn": knn,
+    "linear-learner": linear_learner,
     "xgboost": xgboost,
 }
