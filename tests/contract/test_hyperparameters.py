@@ -281,3 +281,21 @@ def test_every_default_of_a_table_fits_it(name: str) -> None:
     defaults = {fact.name: str(fact.default) for fact in facts if fact.default is not None and not fact.required}
     lines = [line for line in table_problems(defaults, facts, name) if " is missing: " not in line]
     assert lines == []
+
+
+class ListedHyperparameters(Hyperparameters):
+    container_only = frozenset({"force_dense"})
+
+    metrics: list[Literal["msd", "ssd"]] = Field(["msd"], description="scores")
+
+
+def test_a_list_has_choices_and_its_default_is_text() -> None:
+    (fact,) = ListedHyperparameters.describe()
+    assert (fact.type, fact.choices, fact.default, fact.special_values) == ("json_list", ("msd", "ssd"), '["msd"]', ())
+    assert ListedHyperparameters.parse({"metrics": '["ssd", "msd"]'}).metrics == ["ssd", "msd"]
+    with pytest.raises(ClientError, match=r"^metrics = .* is not allowed: a list of msd, ssd$"):
+        ListedHyperparameters.parse({"metrics": '["msf"]'})
+
+
+def test_what_only_the_sdk_sends_is_dropped() -> None:
+    assert ListedHyperparameters.parse({"force_dense": "True"}).metrics == ["msd"]

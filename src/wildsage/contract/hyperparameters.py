@@ -7,7 +7,7 @@ import math
 import types
 from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, ValidationError
 
@@ -129,12 +129,14 @@ class Hyperparameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
+    container_only: ClassVar[frozenset[str]] = frozenset()  # names that the SDK sends and that mean nothing here
+
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
         """Check values as they arrive: strings, as the contract has them, or native JSON.
 
-        The platform's own hyperparameters are dropped. Raises ClientError that names every bad field at once, one a
-        line: the field, its value, what is allowed, and the nearest right name.
+        The platform's own hyperparameters are dropped, and those of `container_only`. Raises ClientError that names
+        every bad field at once, one a line: the field, its value, what is allowed, and the nearest right name.
         """
         facts = {fact.name: fact for fact in cls.describe()}
         fact_of = {name: fact for fact in facts.values() for name in (fact.name, *fact.aliases)}
@@ -148,7 +150,7 @@ class Hyperparameters(BaseModel):
                     ready[name] = _native(value, fact_of[name])
                 except (ValueError, ClientError):
                     problems.append(_refused(name, value, fact_of[name]))
-            elif not is_special(name):
+            elif not is_special(name) and name not in cls.container_only:
                 problems.append(f"{name} is not a hyperparameter of {cls._title()}{nearest(name, fact_of)}")
         try:
             parsed = cls.model_validate(ready)
@@ -347,7 +349,10 @@ def _describe(name: str, field: FieldInfo) -> HyperparameterFact:
     default = None if required else field.get_default(call_default_factory=True, validated_data={})
     kind = _kind(kinds, choices)
     others: tuple[Any, ...] = ()
-    if kinds and kind != "enum":
+    if kind == "json_list":
+        # A table has a default as the contract does: as text.
+        default = json.dumps(default, separators=(",", ":")) if isinstance(default, list | tuple) else default
+    elif kinds and kind != "enum":
         choices, others = tuple(c for c in choices if not isinstance(c, str)), tuple(map(str, choices))
         others = tuple(text for text in others if text not in map(str, choices))
     elif len(choices) > 1 and "auto" in choices:
@@ -399,6 +404,10 @@ def _unfold(annotation: Any, bounds: dict[str, Any]) -> tuple[set[type], tuple[A
         return kinds, choices
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return set(), tuple(member.value for member in annotation)
+    if origin is list:
+        # Of a list of literal values, they are what its entries may be.
+        _, choices = _unfold(next(iter(get_args(annotation)), Any), {})
+        return {list}, choices
     plain = origin if origin is not None else annotation
     return (set() if plain is type(None) else {plain}), ()
 
