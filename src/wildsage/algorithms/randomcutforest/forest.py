@@ -9,7 +9,7 @@ import numpy as np
 from wildsage.algorithms.randomcutforest.kernels import explaining, sampling, scoring, tree
 from wildsage.algorithms.streaming import Workers
 from wildsage.data.batch import SparseRows
-from wildsage.kernels.vector import aligned, padded
+from wildsage.kernels.vector import WIDTH, aligned, padded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,7 +94,7 @@ class Forest:
     def _empty_trees(self) -> tree.Trees:
         nodes = self.count * 2 * self.samples
         return tree.Trees(
-            box=aligned(nodes * self.width),
+            box=aligned(nodes * self.width + WIDTH),
             span=aligned(nodes),
             cut=aligned(nodes),
             axis=aligned(nodes, np.int32),
@@ -104,6 +104,7 @@ class Forest:
             free=aligned(self.count * 2 * (self.samples + 1), np.int32),
             slot_leaf=aligned(self.count * self.samples, np.int32),
             root=aligned(self.count, np.int32),
+            mask=(np.arange(WIDTH) < WIDTH // 2).astype(np.float32),
             state=np.random.default_rng([self.seed, 1]).integers(0, 2**64, self.count, np.uint64, endpoint=False),
         )
 
@@ -133,7 +134,7 @@ class Forest:
 
         def job(thread: int, begin: int, end: int) -> None:
             scoring.score(
-                self.trees, laid, count, self.dim, self.width, self.samples, self._tables, scratch[thread], by_tree,
+                self.trees, laid, count, self.width, self.samples, self._tables, scratch[thread], by_tree,
                 begin, end,
             )  # fmt: skip
 
@@ -208,7 +209,7 @@ class Forest:
             )  # fmt: skip
 
         workers.split(len(rows), job, least=EXPLAINED_ROWS)
-        box = self.trees.box.reshape(self.count, 2 * self.samples, self.width)
+        box = self._boxes()
         for row in np.flatnonzero(missing.any(axis=1)):
             found, columns = leaves[row], np.flatnonzero(missing[row])
             there = np.flatnonzero(found >= 0)
@@ -226,13 +227,16 @@ class Forest:
         self.filled = np.minimum(self.filled + other.filled, self.samples).astype(np.int32)
         self._trees = None
 
+    def _boxes(self) -> Single:
+        return self.trees.box[:-WIDTH].reshape(self.count, 2 * self.samples, self.width)
+
     def constants(self) -> tuple[NDArray[np.int64], Single]:
         """Columns that have one value in all samples, and these values. Of grown trees."""
         roots = self.trees.root[: self.count]
         if not len(roots) or roots.min() < 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        box = self.trees.box.reshape(self.count, 2 * self.samples, self.width)[np.arange(self.count), roots]
-        lows, highs = box[:, : self.dim].min(axis=0), -box[:, self.dim : 2 * self.dim].min(axis=0)
+        box, half = self._boxes()[np.arange(self.count), roots], self.width // 2
+        lows, highs = box[:, : self.dim].min(axis=0), -box[:, half : half + self.dim].min(axis=0)
         columns = np.flatnonzero(lows == highs)
         return columns, lows[columns]
 

@@ -9,10 +9,10 @@ from wildsage.kernels.kernel import kernel, kernel_part
 
 
 @kernel_part
-def add_shares(trees, b, rows, r, d, weight, shares, s):
+def add_shares(trees, b, rows, r, d, half, weight, shares, s):
     """Add a weight to the features, in proportion to how far the row lies outside of a box along each."""
     for f in range(d):
-        below, above = trees.box[b + f] + rows[r + f], trees.box[b + d + f] + rows[r + d + f]
+        below, above = trees.box[b + f] + rows[r + f], trees.box[b + half + f] + rows[r + half + f]
         shares[s + f] += weight * max(below, above, SINGLE(0))
 
 
@@ -24,7 +24,7 @@ def attribute(trees, count_of_trees, rows, d, width, samples, tables, path, part
     its part of the score is that feature's; what is left where the row lies on a leaf is shared equally. So the shares
     of a row add up to its score. path: int32 (samples + 1,) and parts: float32 (2 * (samples + 1),), to use.
     """
-    logs = samples + 2
+    logs, half = samples + 2, width // 2
     for i in range(begin, end):
         r = i * width
         for t in range(count_of_trees):
@@ -35,7 +35,7 @@ def attribute(trees, count_of_trees, rows, d, width, samples, tables, path, part
             while node < samples:
                 path[depth] = node
                 depth += 1
-                right = np.int64(rows[r + d + trees.axis[n + node]] > trees.cut[n + node])
+                right = np.int64(rows[r + half + trees.axis[n + node]] > trees.cut[n + node])
                 node = np.int64(trees.children[2 * (n + node) + right])
             path[depth] = node
             top = depth + 1
@@ -51,7 +51,7 @@ def attribute(trees, count_of_trees, rows, d, width, samples, tables, path, part
             for level in range(top, depth + 1):
                 weight = left * parts[2 * level + 1] * tables[level + 1]
                 b = (n + np.int64(path[level])) * width
-                add_shares(trees, b, rows, r, d, weight / parts[2 * level], shares, i * d)
+                add_shares(trees, b, rows, r, d, half, weight / parts[2 * level], shares, i * d)
                 left *= SINGLE(1) - parts[2 * level + 1]
             if top == depth + 1:  # on the leaf
                 value = (SINGLE(1) - SINGLE(0.5) * SINGLE(mass) / every) / (SINGLE(depth) + tables[logs + mass])
@@ -67,6 +67,7 @@ def most_alike(trees, count_of_trees, rows, known, d, width, samples, stack, lea
     first, so that it wins where nothing is known. rows: laid out; what is not known may be anything. known: bool
     (n * d,). stack: int32 (samples + 1,), to use. -1 where a tree is empty.
     """
+    half = width // 2
     for i in range(begin, end):
         r = i * width
         for t in range(count_of_trees):
@@ -82,7 +83,9 @@ def most_alike(trees, count_of_trees, rows, known, d, width, samples, stack, lea
                 far = 0.0
                 for f in range(d):
                     if known[i * d + f]:
-                        far += max(trees.box[b + f] + rows[r + f], trees.box[b + d + f] + rows[r + d + f], SINGLE(0))
+                        far += max(
+                            trees.box[b + f] + rows[r + f], trees.box[b + half + f] + rows[r + half + f], SINGLE(0)
+                        )
                 if far >= best:
                     continue
                 if node >= samples:
@@ -91,7 +94,7 @@ def most_alike(trees, count_of_trees, rows, known, d, width, samples, stack, lea
                 axis, two = trees.axis[n + node], 2 * (n + node)
                 first, second = np.int64(trees.children[two]), np.int64(trees.children[two + 1])
                 if known[i * d + axis]:
-                    stack[height] = second if rows[r + d + axis] > trees.cut[n + node] else first
+                    stack[height] = second if rows[r + half + axis] > trees.cut[n + node] else first
                     height += 1
                 else:
                     if trees.mass[n + first] < trees.mass[n + second]:

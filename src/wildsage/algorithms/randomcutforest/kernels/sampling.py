@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from wildsage.kernels.kernel import kernel, kernel_part
+from wildsage.kernels.vector import number_bits
 
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
 FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -65,12 +66,20 @@ def next_kept(seed, first, time, i, count, decay, worst):
 
 
 @kernel_part
+def ordered(x):
+    """An int64 that is as large among others as the float64 x: of their maximum, not of floats', LLVM makes vectors."""
+    bits = number_bits(x)
+    return bits ^ ((bits >> 63) & 0x7FFFFFFFFFFFFFFF)
+
+
+@kernel_part
 def worst_of(keys, base, count):
     """The place, from base, of the largest key."""
-    place, most = 0, -np.inf
+    most, place = np.int64(-(2**63)), np.int64(-1)
     for k in range(count):
-        if keys[base + k] > most:
-            place, most = k, keys[base + k]
+        most = max(most, ordered(keys[base + k]))
+    for k in range(count):
+        place = max(place, k if ordered(keys[base + k]) == most else -1)
     return place
 
 

@@ -27,9 +27,9 @@ def scratch_size(samples: int) -> int:
 
 
 @kernel_part
-def score_run(trees, t, rows, begin, end, d, width, samples, tables, scratch, scores, s):
+def score_run(trees, t, rows, begin, end, width, samples, tables, scratch, scores, s):
     """The scores of rows begin to end in one tree, into scores[s + begin:s + end]."""
-    root, n = np.int64(trees.root[t]), t * 2 * samples
+    root, n, half = np.int64(trees.root[t]), t * 2 * samples, width // 2
     if root < 0:
         for i in range(begin, end):
             scores[s + i] = 0
@@ -50,7 +50,7 @@ def score_run(trees, t, rows, begin, end, d, width, samples, tables, scratch, sc
                 scratch[level * LANES + k] = node
                 scratch[depths + k] += node < samples
                 place = n + node
-                right = np.int64(rows[(first + k) * width + d + trees.axis[place]] > trees.cut[place])
+                right = np.int64(rows[(first + k) * width + half + trees.axis[place]] > trees.cut[place])
                 node = np.int64(trees.children[2 * place + right])
                 scratch[nodes + k] = node
                 least = min(least, node)
@@ -73,14 +73,14 @@ def score_run(trees, t, rows, begin, end, d, width, samples, tables, scratch, sc
 
 
 @kernel
-def score(trees, rows, count, d, width, samples, tables, scratch, scores, begin, end):
+def score(trees, rows, count, width, samples, tables, scratch, scores, begin, end):
     """Score `count` rows, laid out, in the trees begin to end: scores, float32 (T * count,).
 
     tables: 1 / k, then log2(k + 1), k from 0 to samples + 1. scratch: int32 (scratch_size(samples),).
     Bound by latency and by loads from the second cache: two or more boxes of `width` floats for each row and tree.
     """
     for t in range(begin, end):
-        score_run(trees, t, rows, 0, count, d, width, samples, tables, scratch, scores, t * count)
+        score_run(trees, t, rows, 0, count, width, samples, tables, scratch, scores, t * count)
 
 
 @kernel
@@ -99,16 +99,16 @@ def stream(
         while i < count:
             full = filled[t] == samples
             kept = next_kept(seeds[t], first, time, i, count, decay, keys[base + place]) if full else i
-            score_run(trees, t, asked, i, min(kept + 1, count), d, width, samples, tables, scratch, scores, t * count)
+            score_run(trees, t, asked, i, min(kept + 1, count), width, samples, tables, scratch, scores, t * count)
             if kept < count:
                 if full:
-                    remove(trees, t, place, d, width, samples)
+                    remove(trees, t, place, width, samples)
                 else:
                     place = filled[t]
                     filled[t] += 1
                 insert(trees, t, place, rows, kept * width, d, width, samples)
                 for f in range(d):
-                    points[(base + place) * d + f] = rows[kept * width + d + f]
+                    points[(base + place) * d + f] = rows[kept * width + width // 2 + f]
                 keys[base + place] = key_of(seeds[t], first + kept, time + kept, decay)
                 if filled[t] == samples:
                     place = worst_of(keys, base, samples)

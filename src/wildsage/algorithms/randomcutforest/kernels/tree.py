@@ -1,9 +1,9 @@
 """Random cut trees in flat arrays: insert a row, remove one.
 
-Node numbers of a tree go from 0 to 2 * samples: those from `samples` on are leaves. A row p of d features is laid out
-as (-p, p), and a box as (its lower corner, its upper corner negated), each padded with zeros to a whole number of
-vectors, so that a box around two others is the lesser of each two numbers, and how far a row lies outside of one is the
-sum of what is positive in box + row: no branch, and few columns share a vector.
+Node numbers of a tree go from 0 to 2 * samples: those from `samples` on are leaves. A row p is laid out as -p, then
+p, each in a half of `width` floats and with zeros behind it; a box as its lower corner, then its upper corner negated.
+So a box around two others is the lesser of each two numbers, and how far a row lies outside of one is the sum of what
+is positive in box + row: no branch, and eight columns are one vector.
 
 Source: Guha, Mishra, Roy and Schrijvers, "Robust Random Cut Forest Based Anomaly Detection On Streams", ICML 2016,
 sections 2 (cuts), 3 (insert and delete).
@@ -28,7 +28,7 @@ SINGLE = np.float32
 class Trees(NamedTuple):
     """T trees of up to `samples` rows each, N = 2 * samples nodes a tree."""
 
-    box: NDArray[np.float32]  # (T * N * width,)
+    box: NDArray[np.float32]  # (T * N * width + 16,)
     span: NDArray[np.float32]  # (T * N,), the sum of a box's sides
     cut: NDArray[np.float32]  # (T * N,), rows above it are on the right
     axis: NDArray[np.int32]  # (T * N,)
@@ -39,6 +39,7 @@ class Trees(NamedTuple):
     slot_leaf: NDArray[np.int32]  # (T * samples,), the leaf of each row of the sample
     root: NDArray[np.int32]  # (T,), -1 where there is none
     state: NDArray[np.uint64]  # (T,), of the random numbers for cuts
+    mask: NDArray[np.float32]  # (16,), eight ones, eight zeros
 
 
 @kernel_part
@@ -59,78 +60,91 @@ def outside(box, b, rows, r, width):
 
 
 @kernel_part
-def span_of(box, b, d):
-    """The sum of a box's sides; side by side, since sums of the corners would cancel."""
-    s = SINGLE(0)
-    for f in range(d):
-        s -= box[b + f] + box[b + d + f]
-    return s
+def cover(trees, target, first, second, width):
+    """Make a node's box the smallest around two others; returns whether it has changed.
+
+    Sides are added up one by one, lower to upper corner: sums of the corners would cancel.
+    """
+    one, minus, half = splat(SINGLE(1)), splat(SINGLE(-1)), width // 2
+    box, b, k, m = trees.box, target * width, first * width, second * width
+    sides = moved = splat(SINGLE(0))
+    whole = half // WIDTH * WIDTH
+    for f in range(0, whole, WIDTH):
+        low, high = least(load(box, k + f), load(box, m + f)), least(load(box, k + half + f), load(box, m + half + f))
+        moved = fma(fma(load(box, b + f), minus, low), one, moved)
+        moved = fma(fma(load(box, b + half + f), minus, high), one, moved)
+        sides = fma(low, one, fma(high, one, sides))
+        store(box, b + f, low)
+        store(box, b + half + f, high)
+    if whole < half:
+        # Of the last eight of each half the loads overlap: with the other half, and with what lies behind the box.
+        f, last = half - WIDTH // 2, width - WIDTH
+        low, high = least(load(box, k + f), load(box, m + f)), least(load(box, k + half + f), load(box, m + half + f))
+        end = least(load(box, k + last), load(box, m + last))
+        moved = fma(fma(load(box, b + f), minus, low), one, fma(fma(load(box, b + last), minus, end), one, moved))
+        sides = fma(fma(low, one, high), load(trees.mask, 0), sides)
+        store(box, b + f, low)
+        store(box, b + last, end)
+    trees.span[target] = -total(sides)
+    return total(moved) != 0
 
 
 @kernel_part
-def draw_cut(box, b, rows, r, d, left):
+def draw_cut(box, b, rows, r, d, half, left):
     """The axis and value of a cut between a box and a row, `left` of the way through the gap, axis after axis."""
-    axis, value = 0, SINGLE(0)
+    axis, gap = 0, SINGLE(0)
     for f in range(d):
-        p, low, high = rows[r + d + f], box[b + f], -box[b + d + f]
-        if p < low or p > high:
-            begin, end = (p, low) if p < low else (high, p)
-            axis, value = f, begin + min(left, end - begin)
-            if value >= end:
-                value = begin
-            left -= end - begin
-            if left <= 0:
-                break
-    return axis, value
+        here = max(max(box[b + f] + rows[r + f], box[b + half + f] + rows[r + half + f]), SINGLE(0))
+        axis, gap = (f, here) if here > 0 else (axis, gap)
+        if here > 0 and here >= left:
+            break
+        left -= here
+    p, low, high = rows[r + half + axis], box[b + axis], -box[b + half + axis]
+    begin, end = (p, low) if p < low else (high, p)
+    value = begin + min(left, gap)
+    return axis, value if value < end else begin
 
 
 @kernel_part
 def insert(trees, t, slot, rows, r, d, width, samples):
     """Insert a row as that of a slot of the sample, each cut drawn as if the tree were made anew."""
-    n, free = t * 2 * samples, t * 2 * (samples + 1)
-    leaves = free + samples + 1
-    minus = splat(SINGLE(-1))
+    n, half, stack = t * 2 * samples, width // 2, t * 2 * (samples + 1)
+    leaves = stack + samples + 1
+    leaf = np.int64(trees.free[leaves + trees.free[leaves]])
+    b = (n + leaf) * width
+    for f in range(0, width, WIDTH):
+        store(trees.box, b + f, fma(load(rows, r + f), splat(SINGLE(-1)), splat(SINGLE(0))))
     node, gap = np.int64(trees.root[t]), SINGLE(0)
     while node >= 0:
-        b = (n + node) * width
-        gap = outside(trees.box, b, rows, r, width)
-        if node >= samples and gap == 0:  # a row that is there: one leaf, more mass
-            trees.slot_leaf[t * samples + slot] = node
-            trees.mass[n + node] += 1
-            return
+        gap = outside(trees.box, (n + node) * width, rows, r, width)
         if gap > 0:
             if SINGLE(next_uniform(trees.state, t)) * (gap + trees.span[n + node]) <= gap or node >= samples:
                 break
-            for f in range(0, width, WIDTH):
-                store(
-                    trees.box, b + f, least(load(trees.box, b + f), fma(load(rows, r + f), minus, splat(SINGLE(-0.0))))
-                )
-            trees.span[n + node] = span_of(trees.box, b, d)
+            cover(trees, n + node, n + node, n + leaf, width)
         trees.mass[n + node] += 1
-        right = np.int64(rows[r + d + trees.axis[n + node]] > trees.cut[n + node])
+        if node >= samples:  # a row that is there: one leaf, more mass
+            trees.slot_leaf[t * samples + slot] = node
+            return
+        right = np.int64(rows[r + half + trees.axis[n + node]] > trees.cut[n + node])
         node = np.int64(trees.children[2 * (n + node) + right])
-    leaf = np.int64(trees.free[leaves + trees.free[leaves]])
     trees.free[leaves] -= 1
     trees.slot_leaf[t * samples + slot] = leaf
-    b = (n + leaf) * width
-    for f in range(0, width, WIDTH):
-        store(trees.box, b + f, fma(load(rows, r + f), minus, splat(SINGLE(-0.0))))
     trees.span[n + leaf], trees.mass[n + leaf], trees.parent[n + leaf] = 0, 1, -1
     trees.children[2 * (n + leaf)] = trees.children[2 * (n + leaf) + 1] = leaf
     trees.axis[n + leaf], trees.cut[n + leaf] = 0, 0
     if node < 0:  # the first row
         trees.root[t] = leaf
         return
-    new, up = np.int64(trees.free[free + trees.free[free]]), np.int64(trees.parent[n + node])
-    trees.free[free] -= 1
+    new, up = np.int64(trees.free[stack + trees.free[stack]]), np.int64(trees.parent[n + node])
+    trees.free[stack] -= 1
     left = SINGLE(next_uniform(trees.state, t)) * gap
-    axis, value = draw_cut(trees.box, (n + node) * width, rows, r, d, left)
-    right = np.int64(rows[r + d + axis] > value)
+    axis, value = draw_cut(trees.box, (n + node) * width, rows, r, d, half, left)
+    right = np.int64(rows[r + half + axis] > value)
     trees.children[2 * (n + new) + right], trees.children[2 * (n + new) + 1 - right] = leaf, node
     trees.axis[n + new], trees.cut[n + new], trees.parent[n + new] = axis, value, up
     trees.mass[n + new] = trees.mass[n + node] + 1
     trees.parent[n + leaf] = trees.parent[n + node] = new
-    cover(trees, n + new, n + node, n + leaf, d, width)
+    cover(trees, n + new, n + node, n + leaf, width)
     if up < 0:
         trees.root[t] = new
     else:
@@ -138,24 +152,10 @@ def insert(trees, t, slot, rows, r, d, width, samples):
 
 
 @kernel_part
-def cover(trees, target, first, second, d, width):
-    """Make a node's box the smallest around two others; returns whether it was another before."""
-    zero, one, minus = splat(SINGLE(0)), splat(SINGLE(1)), splat(SINGLE(-1))
-    b, k, m = target * width, first * width, second * width
-    s = zero
-    for f in range(0, width, WIDTH):
-        before, now = load(trees.box, b + f), least(load(trees.box, k + f), load(trees.box, m + f))
-        s = fma(greatest(fma(before, minus, now), zero), one, s)
-        store(trees.box, b + f, now)
-    trees.span[target] = span_of(trees.box, b, d)
-    return total(s) > 0
-
-
-@kernel_part
-def remove(trees, t, slot, d, width, samples):
+def remove(trees, t, slot, width, samples):
     """Remove the row of a slot: with its leaf goes the leaf's parent, and the sibling moves up."""
-    n, free = t * 2 * samples, t * 2 * (samples + 1)
-    leaves = free + samples + 1
+    n, stack = t * 2 * samples, t * 2 * (samples + 1)
+    leaves = stack + samples + 1
     leaf = np.int64(trees.slot_leaf[t * samples + slot])
     node = leaf
     if trees.mass[n + leaf] == 1:
@@ -165,8 +165,8 @@ def remove(trees, t, slot, d, width, samples):
         if gone < 0:
             trees.root[t] = -1
             return
-        trees.free[free] += 1
-        trees.free[free + trees.free[free]] = gone
+        trees.free[stack] += 1
+        trees.free[stack + trees.free[stack]] = gone
         sibling = np.int64(trees.children[2 * (n + gone)]) + trees.children[2 * (n + gone) + 1] - leaf
         node = np.int64(trees.parent[n + gone])
         trees.parent[n + sibling] = node
@@ -176,9 +176,10 @@ def remove(trees, t, slot, d, width, samples):
         trees.children[2 * (n + node) + np.int64(trees.children[2 * (n + node) + 1] == gone)] = sibling
         up = node
         # As soon as one box is as before, so are those above it: the row touched none of their sides.
-        while up >= 0 and cover(
-            trees, n + up, n + trees.children[2 * (n + up)], n + trees.children[2 * (n + up) + 1], d, width
-        ):
+        while up >= 0:
+            left, right = np.int64(trees.children[2 * (n + up)]), np.int64(trees.children[2 * (n + up) + 1])
+            if not cover(trees, n + up, n + left, n + right, width):
+                break
             up = np.int64(trees.parent[n + up])
     while node >= 0:
         trees.mass[n + node] -= 1
@@ -211,11 +212,12 @@ def grow(trees, points, filled, d, width, samples, row, begin, end):
 
 @kernel_part
 def lay_out(points, p, rows, r, d, width):
-    """Put a row of d features as (-p, p, zeros)."""
+    """Put a row of d features as -p, zeros, p, zeros."""
+    half = width // 2
     for f in range(d):
-        rows[r + f], rows[r + d + f] = -points[p + f], points[p + f]
-    for f in range(2 * d, width):
-        rows[r + f] = 0
+        rows[r + f], rows[r + half + f] = -points[p + f], points[p + f]
+    for f in range(d, half):
+        rows[r + f] = rows[r + half + f] = 0
 
 
 @kernel
