@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wildsage.algorithms.streaming import Workers
     from wildsage.data.batch import Batch
 
+FIRST_PIECE = 16  # rows of a stream, after which constant columns are looked for
 RANK_BITS = 40  # rows of one worker are numbered below that of the next
 
 
@@ -76,16 +77,27 @@ class ForestState(State):
         self.seen += len(rows)
 
     def _stream(self, rows: NDArray[np.float32] | SparseRows, number: int) -> NDArray[np.float64]:
-        if not len(rows):
-            return np.zeros(0)
+        scores, begin = np.zeros(len(rows)), 0
+        while begin < len(rows):
+            # What is constant is looked up anew now and then, above all in the first rows.
+            end = min(len(rows), begin + max(FIRST_PIECE, self.seen + begin))
+            part = rows.part(begin, end) if isinstance(rows, SparseRows) else rows[begin:end]
+            asked = self._levelled(part) if self.seen + begin else None
+            scores[begin:end] = self.forest.stream(part, number + begin, self.seen + begin, self.workers, asked)
+            begin = end
+        return scores
+
+    def _levelled(self, rows: NDArray[np.float32] | SparseRows) -> NDArray[np.float32] | None:
+        """Rows with the floor of constant columns, None if there are none."""
+        if not self.parameters.scale_floor:
+            return None
         self.forest.grow(self.workers)
-        asked = None
-        if self.seen and self.parameters.scale_floor:
-            columns, values = self.forest.constants()
-            if len(columns):
-                asked = rows.dense() if isinstance(rows, SparseRows) else rows.copy()
-                level(asked, columns, values, self.parameters.scale_floor)
-        return self.forest.stream(rows, number, self.seen, self.workers, asked)
+        columns, values = self.forest.constants()
+        if not len(columns):
+            return None
+        asked = rows.dense() if isinstance(rows, SparseRows) else rows.copy()
+        level(asked, columns, values, self.parameters.scale_floor)
+        return asked
 
     def merge(self, other: Self) -> None:
         """Take in another's samples: those of all rows are those of the least keys among both.
