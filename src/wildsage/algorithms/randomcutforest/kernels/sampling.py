@@ -44,25 +44,25 @@ def key_of(seed, number, time, decay):
 
 @kernel_part
 def next_kept(seed, first, time, i, count, decay, worst):
-    """The next of the rows i to count whose key is below `worst`, count if none.
+    """The next of the rows i to count whose key is below `worst`, and its key; count if there is none.
 
     first, time: number and time of row 0. -log(1 - v) is at least v, so a row whose v is above
-    exp(worst + decay * time) is out without a logarithm; most chunks end after 64 hashes and their minimum, which is
-    vector code.
+    exp(worst + decay * time) is out without a logarithm: the first that is not is looked for by vectors of hashes.
     """
     while i < count:
         end = min(i + CHUNK, count)
         share = min(1.0, np.exp(worst + decay * (time + end)) * MARGIN)
         limit = np.uint64(share * 2.0**63)
-        least = np.uint64(0x7FFFFFFFFFFFFFFF)
+        found = np.int64(end)
         for k in range(i, end):
-            least = min(least, mixed(seed, first + k) >> np.uint64(1))
-        if least <= limit:
-            for k in range(i, end):
-                if mixed(seed, first + k) >> np.uint64(1) <= limit and key_of(seed, first + k, time + k, decay) < worst:
-                    return k
-        i = end
-    return count
+            found = min(found, np.int64(k) if mixed(seed, first + k) >> np.uint64(1) <= limit else np.int64(end))
+        i = found
+        if found < end:
+            key = key_of(seed, first + found, time + found, decay)
+            if key < worst:
+                return found, key
+            i += 1
+    return np.int64(count), worst
 
 
 @kernel_part
@@ -105,12 +105,12 @@ def choose(count, first, time, decay, samples, seeds, keys, filled, slot_rows, b
         if i == count:
             continue
         place = base + worst_of(keys, base, samples)
-        i = next_kept(seeds[t], first, time, i, count, decay, keys[place])
+        i, key = next_kept(seeds[t], first, time, i, count, decay, keys[place])
         while i < count:
-            keys[place], slot_rows[place] = key_of(seeds[t], first + i, time + i, decay), i
+            keys[place], slot_rows[place] = key, i
             changed = True
             place = base + worst_of(keys, base, samples)
-            i = next_kept(seeds[t], first, time, i + 1, count, decay, keys[place])
+            i, key = next_kept(seeds[t], first, time, i + 1, count, decay, keys[place])
     return changed
 
 

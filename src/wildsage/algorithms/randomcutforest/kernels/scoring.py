@@ -98,18 +98,21 @@ def stream(
             place = worst_of(keys, base, samples)
         while i < count:
             full = filled[t] == samples
-            kept = next_kept(seeds[t], first, time, i, count, decay, keys[base + place]) if full else i
+            if full:
+                kept, key = next_kept(seeds[t], first, time, i, count, decay, keys[base + place])
+            else:
+                kept, key = np.int64(i), key_of(seeds[t], first + i, time + i, decay)
             score_run(trees, t, asked, i, min(kept + 1, count), width, samples, tables, scratch, scores, t * count)
             if kept < count:
                 if full:
                     remove(trees, t, place, width, samples)
                 else:
-                    place = filled[t]
+                    place = np.int64(filled[t])
                     filled[t] += 1
                 insert(trees, t, place, rows, kept * width, d, width, samples)
                 for f in range(d):
                     points[(base + place) * d + f] = rows[kept * width + width // 2 + f]
-                keys[base + place] = key_of(seeds[t], first + kept, time + kept, decay)
+                keys[base + place] = key
                 if filled[t] == samples:
                     place = worst_of(keys, base, samples)
             i = kept + 1
