@@ -86,6 +86,15 @@ def test_rows_of_a_request_are_a_series_where_shingles_are(piece: int, monkeypat
     assert model.answer(batch(rows[:2]), {})["score"].tolist() == [0, 0]
 
 
+def test_series_of_requests_answered_together_do_not_meet() -> None:
+    model = model_of(rows_of(300, 2), size=3)
+    requests = [batch(rows_of(count, 2, seed=count)) for count in (5, 1, 1, 2, 7, 4)]
+    together = model.answer(Batch.joined(requests), {"attribution": True})
+    alone = [model.answer(request, {"attribution": True}) for request in requests]
+    for name, column in together.items():
+        np.testing.assert_array_equal(column, np.concatenate([each[name] for each in alone]))
+
+
 def test_a_constant_column_has_a_floor() -> None:
     rows = rows_of(300, 2)
     rows[:, 1] = 100

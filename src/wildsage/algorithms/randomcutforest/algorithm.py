@@ -228,7 +228,6 @@ def _evaluate(
     import numpy as np
 
     from wildsage.algorithms.randomcutforest.shingles import Shingler
-    from wildsage.data.batch import Batch
 
     stream = _open(context, "test", 1)
     if stream.feature_dim != model.feature_dim:
@@ -242,17 +241,16 @@ def _evaluate(
         if len(wrong):
             row = int(wrong[0])
             raise batch.error(row, f"label {found[row]:g} is not allowed: 0, or 1 for an anomaly", column=1)
-        before = len(shingler.tail)
-        if model.shingle_size > 1:
-            rows = np.concatenate([shingler.tail, batch.dense()])
-            shingler.take(batch.dense())
-            batch = Batch(rows, None, None, batch.origin)
-        scores.append(model.scores(batch, workers)[before:])
+        rows = batch.features if model.shingle_size == 1 else shingler.take(batch.dense())
+        scores.append(model.scores(rows, workers))
         labels.append(found.copy())
     if context.stop.is_set():
         return
-    whole = slice(model.shingle_size - 1, None)  # the first rows end no shingle, so they have no score
-    figures = quality(np.concatenate(scores)[whole], np.concatenate(labels)[whole] == 1)
+    # A shingle has the label of the row that it ends with.
+    anomalies = np.concatenate(labels)[model.shingle_size - 1 :] == 1
+    if not len(anomalies):
+        raise ClientError(f"channel test has fewer rows than shingle_size = {model.shingle_size}: there is no shingle")
+    figures = quality(np.concatenate(scores), anomalies)
     context.report.summary(test={name: round(value, 6) for name, value in figures.items()})
     wanted = context.hyperparameters.eval_metrics
     if "accuracy" in wanted:

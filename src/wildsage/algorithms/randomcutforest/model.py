@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from wildsage.algorithms.row_model import Columns
     from wildsage.data.batch import Batch
+    from wildsage.data.formats import Missing
 
 MODEL_FILE = "model_algo-1"  # the managed service's name; the format is ours: safetensors
 FORMAT = "wildsage.randomcutforest.1"
@@ -50,6 +52,7 @@ class RandomCutForestModel(RowModel):
 
     answer_types: ClassVar[tuple[str, ...]] = (JSON, JSON_LINES, RECORDIO_PROTOBUF, "text/csv")
     answers_name: ClassVar[str] = "scores"
+    missing: ClassVar[Missing] = "nan"
 
     def __init__(
         self,
@@ -70,6 +73,11 @@ class RandomCutForestModel(RowModel):
     def feature_dim(self) -> int:
         return self.forest.dim // self.shingle_size
 
+    @property
+    def rows_before(self) -> int:
+        """Rows of the same request before a row that its answer depends on."""
+        return self.shingle_size - 1
+
     def answer(self, rows: Batch, options: Mapping[str, Any]) -> Columns:
         """The score of each row; with the option attribution what each feature adds to it, with imputation the row.
 
@@ -86,15 +94,25 @@ class RandomCutForestModel(RowModel):
             if wanted.get(name):
                 columns[column] = np.zeros((len(rows), self.forest.dim), np.float32)
         # Shingles overlap, so the pieces that rows are answered in do, too.
-        before, size = self.shingle_size - 1, max(1, DENSE_BYTES // (4 * self.forest.dim))
-        for begin in range(0, len(rows), size):
-            end, first = min(begin + size, len(rows)), max(0, begin - before)
-            part = rows.part(first, end).features
-            dense = part.dense() if isinstance(part, SparseRows) else part
-            asked = shingled(np.array(dense, np.float32), self.shingle_size)
-            if len(asked):
-                self._answer(asked, slice(end - len(asked), end), columns)
+        before, size = self.rows_before, max(1, DENSE_BYTES // (4 * self.forest.dim))
+        for start, stop in self._series(rows):
+            for begin in range(start, stop, size):
+                end = min(begin + size, stop)
+                part = rows.part(max(start, begin - before), end).features
+                dense = part.dense() if isinstance(part, SparseRows) else part
+                asked = shingled(np.array(dense, np.float32), self.shingle_size)
+                if len(asked):
+                    self._answer(asked, slice(end - len(asked), end), columns)
         return columns
+
+    def _series(self, rows: Batch) -> list[tuple[int, int]]:
+        """Where each series among the rows begins and ends: those of several requests may be answered together."""
+        if self.shingle_size == 1 or not len(rows):
+            return [(0, len(rows))]
+        files, numbers = rows.origin.files, rows.origin.numbers
+        ends = np.flatnonzero((files[1:] != files[:-1]) | (numbers[1:] <= numbers[:-1])) + 1
+        bounds = [0, *ends.tolist(), len(rows)]
+        return list(pairwise(bounds))
 
     def _answer(self, asked: NDArray[np.float32], places: slice, columns: Columns) -> None:
         if np.isnan(asked).any():
@@ -107,13 +125,16 @@ class RandomCutForestModel(RowModel):
         if "attribution" in columns:
             columns["attribution"][places] = self.forest.attribute(asked, self.workers)
 
-    def scores(self, rows: Batch, workers: Workers) -> NDArray[np.float64]:
-        """The scores of a batch, on several threads."""
-        own, self.workers = self.workers, workers
-        try:
-            return np.asarray(self.answer(rows, {})["score"], np.float64)
-        finally:
-            self.workers = own
+    def scores(self, asked: NDArray[np.float32] | SparseRows, workers: Workers) -> NDArray[np.float64]:
+        """The scores of whole shingles, float64 (n,), on several threads."""
+        found, size = np.zeros(len(asked)), max(1, DENSE_BYTES // (4 * self.forest.dim))
+        for begin in range(0, len(asked), size):
+            end = min(begin + size, len(asked))
+            part = asked.part(begin, end).dense() if isinstance(asked, SparseRows) else asked[begin:end].copy()
+            if self.scale_floor and len(self._columns):
+                level(part, self._columns, self._values, self.scale_floor)
+            found[begin:end] = self.forest.score(part, workers)
+        return found
 
     def warm_up(self) -> None:
         """Load the kernels and touch the forest."""
