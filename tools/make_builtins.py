@@ -172,6 +172,48 @@ for _name in STREAMING:
     if _name != "xgboost":  # which has one of its own
         BEYOND_CONTRACT[_name].append(SEED)
 
+BEYOND_CONTRACT["randomcutforest"] += [
+    {
+        "name": "shingle_size",
+        "type": "int",
+        "required": False,
+        "default": 1,
+        "minimum": 1,
+        "maximum": 10000,
+        "meaning": "consecutive rows that are seen as one: for series, in order of time, such as a day's or a week's",
+        "beyond_contract": True,
+    },
+    {
+        "name": "time_decay",
+        "type": "float",
+        "required": False,
+        "default": 0,
+        "minimum": 0,
+        "maximum": 1,
+        "meaning": "how fast older rows leave the samples: a row's weight falls by this share with each later row; 0 "
+        "keeps all alike",
+        "beyond_contract": True,
+    },
+    {
+        "name": "stream_scores",
+        "type": "bool",
+        "required": False,
+        "default": False,
+        "meaning": "score each row of train before the forest learns it, into scores.csv of the output data",
+        "beyond_contract": True,
+    },
+    {
+        "name": "scale_floor",
+        "type": "float",
+        "required": False,
+        "default": 0.001,
+        "minimum": 0,
+        "maximum": 1,
+        "meaning": "share of a constant column's value by which a row may differ from it unnoticed",
+        "beyond_contract": True,
+    },
+]
+
 # What the contract requires and the data tells.
 FOUND_IN_DATA = {
     "kmeans": ("feature_dim",),

@@ -192,11 +192,38 @@ def knn() -> Sample:
     )
 
 
+def randomcutforest() -> Sample:
+    rng = random.Random(3)
+    rows = [[rng.gauss(0, 1), rng.gauss(5, 2), rng.random()] for _ in range(300)]
+    odd = [[9, 5, 0.5], [0, -20, 0.5], [0, 5, 8]]
+    return Sample(
+        hyperparameters={"num_trees": "50", "num_samples_per_tree": "64", "seed": "7"},
+        channels={
+            "train": {"train.csv": "".join(f"{a:.4f},{b:.4f},{c:.4f}\n" for a, b, c in rows)},
+            "test": {
+                "test.csv": "".join(
+                    f"{label},{a:.4f},{b:.4f},{c:.4f}\n" for label, some in ((0, rows), (1, odd)) for a, b, c in some
+                )
+            },
+        },
+        instances=({"features": [0, 5, 0.5]}, {"features": [9, 5, 0.5]}, {"features": [0.5, 4, -3]}),
+        wrong={
+            "num_trees": "10",
+            "num_samples_per_tree": "0",
+            "feature_dim": "0",
+            "time_decay": "2",
+            "stream_scores": "maybe",
+            "eval_metrics": '["precision"]',
+        },
+    )
+
+
 SAMPLES: dict[str, Callable[[], Sample]] = {
     "blazingtext": blazingtext,
     "glove": glove,
     "kmeans": kmeans,
     "knn": knn,
     "linear-learner": linear_learner,
+    "randomcutforest": randomcutforest,
     "xgboost": xgboost,
 }
