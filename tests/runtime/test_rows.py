@@ -269,6 +269,28 @@ def test_slices_join_to_the_whole(count: int, cuts: list[int], answer_type: str)
         assert asked.join(request, parts) == asked.join(request, [asked.part(request, 0, count)])
 
 
+class Series(Measuring):
+    """Answers with the sum of a row's first number and those of the two rows before it."""
+
+    rows_before = 2
+
+    def answer(self, rows: Any, options: Any) -> Any:
+        first = rows.dense()[:, 0].astype(np.float64)
+        sums = first.copy()
+        for back in (1, 2):
+            sums[back:] += first[:-back] if len(first) > back else 0
+        return {"sum": sums}
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [2, 3], [1, 2, 3, 4, 5, 6], [6]])
+def test_slices_of_a_series_have_the_rows_before_them(cuts: list[int]) -> None:
+    asked = form_of(Series(1))
+    request = asked.read(b"1\n2\n3\n4\n5\n6\n7\n", CSV, JSON)
+    bounds = [0, *cuts, 7]
+    body = asked.join(request, [asked.part(request, begin, end) for begin, end in pairwise(bounds)])
+    assert [row["sum"] for row in json.loads(body)["predictions"]] == [1, 3, 6, 9, 12, 15, 18]
+
+
 def test_requests_are_answered_together_where_their_options_are_alike() -> None:
     model = Measuring(2)
     asked = form_of(model)

@@ -41,13 +41,19 @@ class RowModel(Model):
     def feature_dim(self) -> int:
         """Features that a row has."""
 
+    @property
+    def rows_before(self) -> int:
+        """Rows of the same request before a row that its answer depends on: 0, but for models of series."""
+        return 0
+
     @abstractmethod
     def answer(self, rows: Batch, options: Mapping[str, Any]) -> Columns:
         """Answer rows, which have feature_dim features each; dense, or sparse where the request was.
 
         options: what the request says beside its rows, such as {"verbose": "true"} of Accept's parameters.
-        An answer must not depend on the other rows. Raises ClientError for options that are not allowed, and
-        rows.error(row, …) for a row that is not.
+        An answer must not depend on the other rows, but for the `rows_before` ones before it, nor on those of another
+        request, which may be among them: the numbers of rows.origin begin anew with each. Raises ClientError for
+        options that are not allowed, and rows.error(row, …) for a row that is not.
         """
 
     def default_answer_type(self, request_type: str) -> str:

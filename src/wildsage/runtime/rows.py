@@ -97,9 +97,10 @@ class Rows:
         end = min(end, count)
         if begin >= end:
             return b""
-        rows = request.rows if end - begin == count else request.rows.part(begin, end)
+        before = min(begin, self._model.rows_before)
+        rows = request.rows if end - begin == count else request.rows.part(begin - before, end)
         columns = self._answer(rows, request.options)
-        return self._writer(columns, request.answer_type)(0, end - begin)
+        return self._writer(columns, request.answer_type)(before, end - begin + before)
 
     def join(self, request: Request, parts: Sequence[bytes]) -> bytes:
         if request.answer_type == JSON:
