@@ -20,6 +20,7 @@ from wildsage.algorithms.pca.state import SMALL_DIM, Covariance, Moments, Sketch
 from wildsage.algorithms.streaming import Workers, check_dimension, run
 from wildsage.contract.channels import InputMode
 from wildsage.contract.errors import ClientError
+from wildsage.contract.pictures import explained_variance
 from wildsage.data.readers import open_channel
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class PCA(Algorithm[PCAHyperparameters]):
             explained_variance_ratio=shares.tolist(),
             **({"rows_of_earlier_model": earlier} if earlier else {}),
         )
+        report.picture(explained_variance(shares.tolist()))
         report.say(
             f"{parameters.num_components} components explain {shares.sum():.4%} of the variance of "
             f"{state.count:,} rows, the first {shares[0]:.4%}"
