@@ -58,6 +58,7 @@ _MODULES = {
     "model": "model",
     "predictor": "predictor",
     "s3": "s3",
+    "serializer_utils": "records",
     "serializers": "serializers",
     "session": "session",
     "transformer": "transformer",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -105,7 +106,9 @@ def install(folder: Path) -> Path:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: obedient\nVersion: 1\n")
     (info / "entry_points.txt").write_text(
         "[wildsage.algorithms]\nobedient = obedient:ObedientAlgorithm\nlonely = obedient:LonelyAlgorithm\n"
+        "measuring = measuring:MeasuringAlgorithm\n"
     )
+    shutil.copy(Path(__file__).parents[1] / "assets" / "measuring.py", site)
     return site
 
 
@@ -165,7 +168,7 @@ class Client:
         assert re.fullmatch(r"HTTP/1\.1 \d{3} [\w -]*", first), first
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         status = int(first.split()[1])
-        size = 0 if head_only or status == 100 else int(headers["content-length"])
+        size = 0 if head_only or status in (100, 204) else int(headers["content-length"])
         while len(self._rest) < size:
             assert self._more(), "the connection ended within an answer"
         body, self._rest = self._rest[:size], self._rest[size:]

@@ -1,4 +1,4 @@
-"""Installs the tests' own algorithm on a path, as pip would: a module beside a dist-info with the entry point."""
+"""Installs the tests' own algorithms on a path, as pip would: modules beside a dist-info with the entry points."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def install(folder: Path) -> Path:
-    """Put the algorithm `counting` into a folder that can be added to PYTHONPATH."""
-    shutil.copy(ROOT / "tests" / "assets" / "counting.py", folder / "counting.py")
+    """Put the algorithms `counting` and `measuring` into a folder that can be added to PYTHONPATH."""
+    for name in ("counting", "measuring"):
+        shutil.copy(ROOT / "tests" / "assets" / f"{name}.py", folder)
     info = folder / "counting-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: counting\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[wildsage.algorithms]\ncounting = counting:Counting\n")
+    (info / "entry_points.txt").write_text(
+        "[wildsage.algorithms]\ncounting = counting:Counting\nmeasuring = measuring:MeasuringAlgorithm\n"
+    )
     return folder
 
 

@@ -18,6 +18,7 @@ import typer
 from wildsage.cli import clients, names, show
 from wildsage.cli.training import Json
 from wildsage.contract.errors import ClientError
+from wildsage.contract.record import MAGIC
 
 if TYPE_CHECKING:
     from wildsage.platform.service import Platform
@@ -236,7 +237,8 @@ def predict(
     platform = clients.platform()
     if content_type is not None:
         answer = _ask(platform, target, _read(file), content_type, accept or "*/*")
-        sys.stdout.buffer.write(answer if answer.endswith(b"\n") else answer + b"\n")
+        ends = b"" if answer.endswith(b"\n") or answer.startswith(MAGIC) else b"\n"
+        sys.stdout.buffer.write(answer + ends)
         return
     instances = texts or [text for text in _read(file).decode("utf-8", "replace").splitlines() if text.strip()]
     if not instances:
@@ -248,7 +250,7 @@ def predict(
     if json:
         show.as_json(said)
         return
-    answers = said["predictions"] if isinstance(said, dict) and "predictions" in said else said
+    answers = _answers(said)
     if all(isinstance(answer, dict) and "label" in answer and "prob" in answer for answer in answers):
         rows = [
             (label, f"{probability:.4f}", text)
@@ -385,6 +387,12 @@ def _ask(platform: Platform, target: str, body: bytes, content_type: str, accept
     if answer.returncode != 0:
         raise ClientError(answer.stderr.decode("utf-8", "replace").strip() or f"no answer from the model of {target}")
     return answer.stdout
+
+
+def _answers(said: Any) -> Any:
+    """The list of answers, which some algorithms put into an object: {"predictions": […]}, {"scores": […]}."""
+    values = list(said.values()) if isinstance(said, dict) else []
+    return values[0] if len(values) == 1 and isinstance(values[0], list) else said
 
 
 def _read(file: Path | None) -> bytes:

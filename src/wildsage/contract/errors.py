@@ -30,7 +30,7 @@ class InternalServerError(WildsageError):
 
 
 class DataError(ClientError):
-    """A bad place in a user's file. line, record and column count from 1; byte from 0."""
+    """A bad place in a user's file or request. line, record and column count from 1; byte and instance from 0."""
 
     def __init__(
         self,
@@ -41,13 +41,15 @@ class DataError(ClientError):
         record: int | None = None,
         column: int | None = None,
         byte: int | None = None,
+        instance: int | None = None,
     ) -> None:
         self.reason, self.file, self.line, self.column, self.byte = reason, file, line, column, byte
-        self.record = record
+        self.record, self.instance = record, instance
         places = [
             str(file) if file is not None else None,
             f"line {line}" if line is not None else None,
             f"record {record}" if record is not None else None,
+            f"instance {instance}" if instance is not None else None,
             f"column {column}" if column is not None else None,
             f"byte {byte}" if byte is not None else None,
         ]

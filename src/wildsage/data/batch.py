@@ -73,11 +73,11 @@ class SparseRows:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where rows came from, for messages. unit: what numbers count, "line" or "record", from 1."""
+    """Where rows came from, for messages. unit: what numbers count: "line" or "record", from 1; "instance", from 0."""
 
     names: Sequence[str]  # of all files of the channel, and more as they are met
     files: NDArray[np.int32]  # (n,), which of them
-    numbers: NDArray[np.int64]  # (n,), the line or record in it
+    numbers: NDArray[np.int64]  # (n,), the line, record or instance in it
     unit: str = "line"
 
     def part(self, begin: int, end: int) -> Origin:
@@ -91,6 +91,8 @@ class Origin:
         file, number = self.names[int(self.files[row])], int(self.numbers[row])
         if self.unit == "line":
             return DataError(reason, file=file, line=number, column=column)
+        if self.unit == "instance":
+            return DataError(reason, file=file or None, instance=number, column=column)
         return DataError(reason, file=file, record=number, column=column)
 
 

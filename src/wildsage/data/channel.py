@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from wildsage.contract.channels import InputMode
 from wildsage.contract.errors import ClientError, DataError
+from wildsage.contract.record import MAGIC
 from wildsage.data.pipe import Pipe
-from wildsage.data.record import MAGIC
 
 if TYPE_CHECKING:
     from collections.abc import Callable

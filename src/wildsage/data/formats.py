@@ -28,6 +28,7 @@ class Shape:
     weighted: bool = False
     sparse: bool = False
     feature_names: tuple[str, ...] | None = None
+    source: str = "the channel has"  # what says how many features there are, for messages
 
     @property
     def leading(self) -> int:

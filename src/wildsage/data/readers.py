@@ -13,6 +13,7 @@ from wildsage.contract import content_types
 from wildsage.contract.channels import Distribution
 from wildsage.contract.errors import ClientError, DataError, nearest
 from wildsage.contract.files import shown
+from wildsage.contract.record import LARGEST_LENGTH, MAGIC, frames
 from wildsage.data import jsonlines, parquet
 from wildsage.data.batch import Batch, Origin, SparseRows
 from wildsage.data.channel import Content, Files, Headed, PlainFile, Stream, read_up_to
@@ -20,7 +21,7 @@ from wildsage.data.csv import Csv, count_columns, sniff
 from wildsage.data.formats import MARGIN, Broken, Format, Missing, Rows, Shape, Slab
 from wildsage.data.libsvm import Libsvm
 from wildsage.data.prefetch import SLAB_BYTES, Prefetch
-from wildsage.data.record import LARGEST_LENGTH, MAGIC, Record, Tensor, decode, frames
+from wildsage.data.record import Record, Tensor, decode
 from wildsage.data.recordio import VALUES, RecordIO, named_values, width_of
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Asked:
     weights: bool
     missing: Missing
     delimiter: str | None
+    source: str | None = None  # what says how many features there are; None: the channel
 
 
 def open_channel(
@@ -110,13 +112,16 @@ def read_body(
     missing: Missing = "refuse",
     delimiter: str | None = ",",
     name: str = "the request",
+    source: str | None = None,
 ) -> Batch:
     """All rows of some bytes, such as the body of a request; of none, no rows.
+
+    source: what says that there are feature_dim features, such as "the model takes", for messages.
 
     Raises ClientError for a content type that is not known, DataError for what is wrong with the rows.
     """
     kind = _kind(content_type, "")
-    asked = Asked(feature_dim, kind.integer("label_size", label_width), False, missing, delimiter)
+    asked = Asked(feature_dim, kind.integer("label_size", label_width), False, missing, delimiter, source)
     content = Content(name, body)
     if kind.name == content_types.PARQUET:
         with parquet.opened(content) as found:
@@ -401,6 +406,8 @@ def _open_csv(head: _Head, asked: Asked) -> Format:
     features = width - leading if asked.feature_dim is None else asked.feature_dim
     shape = Shape(features, asked.label_width, asked.weights)
     source = "line 1 of the channel has" if asked.feature_dim is None else "the labels and feature_dim make"
+    if asked.source is not None and asked.feature_dim is not None:
+        source = asked.source if not leading else f"{asked.source} {asked.feature_dim}, which with labels make"
     return Csv(shape, missing=asked.missing, delimiter=delimiter, source=source)
 
 
@@ -435,7 +442,8 @@ def _open_recordio(head: _Head, asked: Asked) -> Format:
     labels = len(label.values) if isinstance(label, Tensor) else 0
     sparse = tensor.keys is not None or not len(tensor.values)
     features = width if asked.feature_dim is None else asked.feature_dim
-    return RecordIO(Shape(features, labels, sparse=sparse), missing=asked.missing)
+    source = asked.source or "the channel has"
+    return RecordIO(Shape(features, labels, sparse=sparse, source=source), missing=asked.missing)
 
 
 OPENERS: dict[str, Callable[[_Head, Asked], Format]] = {

@@ -10,10 +10,11 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from wildsage.contract.errors import ClientError, DataError
+from wildsage.contract.record import frame
 from wildsage.data.batch import SparseRows
 from wildsage.data.formats import Broken, Missing, Rows, Shape, Slab
 from wildsage.data.kernels import recordio as kernels
-from wildsage.data.record import Record, Tensor, decode, encode, frame
+from wildsage.data.record import Record, Tensor, decode, encode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -121,7 +122,8 @@ class RecordIO:
         try:
             record = decode(payload)
             tensor = named_values(record.features, "feature")
-            columns, values = row_of(tensor, self.shape.features or 0, missing=self._missing)
+            width, source = self.shape.features or 0, self.shape.source
+            columns, values = row_of(tensor, width, missing=self._missing, source=source)
             if self.shape.labels:
                 label = named_values(record.label, "label")
                 if len(label.values) != self.shape.labels:
@@ -145,7 +147,7 @@ class RecordIO:
         elif code == kernels.NO_FEATURES:
             reason = 'the record has no features called "values"'
         elif code == kernels.WIDTH:
-            reason = f"{first} features, but the channel has {width}"
+            reason = f"{first} features, but {self.shape.source} {width}"
         elif code == kernels.KEY:
             reason = f"key {first + 1} of the record is not allowed: 0 to {(width or 0) - 1}"
         elif code == kernels.SHAPELESS:
@@ -170,8 +172,13 @@ def named_values(entries: dict[str, Tensor | bytes], what: str) -> Tensor:
     raise DataError(f'the record has no {what} numbers called "values": {names}')
 
 
-def row_of(tensor: Tensor, width: int, *, missing: bool) -> tuple[NDArray[np.int32] | None, NDArray[np.float32]]:
-    """A tensor's columns (None if all are there) and values as float32. Raises DataError for what is no such row."""
+def row_of(
+    tensor: Tensor, width: int, *, missing: bool, source: str = "the channel has"
+) -> tuple[NDArray[np.int32] | None, NDArray[np.float32]]:
+    """A tensor's columns (None if all are there) and values as float32. Raises DataError for what is no such row.
+
+    source: what says that there are `width` columns.
+    """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         values = tensor.values.astype(np.float32)
     bad = ~np.isfinite(values)
@@ -181,12 +188,12 @@ def row_of(tensor: Tensor, width: int, *, missing: bool) -> tuple[NDArray[np.int
         values[bad] = np.nan
     if tensor.keys is None and (len(values) or not tensor.shape):
         if len(values) != width:
-            raise DataError(f"{len(values)} features, but the channel has {width}")
+            raise DataError(f"{len(values)} features, but {source} {width}")
         return None, values
     keys = np.zeros(0, np.int64) if tensor.keys is None else tensor.keys
     told = width_of(tensor)
     if told != width:
-        raise DataError(f"{told} features, but the channel has {width}")
+        raise DataError(f"{told} features, but {source} {width}")
     if len(keys) != len(values):
         raise DataError(f"{len(keys)} keys for {len(values)} values")
     if len(keys) and (keys.min() < 0 or keys.max() >= width):

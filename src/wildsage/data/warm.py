@@ -7,8 +7,9 @@ import io
 import numpy as np
 
 from wildsage.contract import content_types
+from wildsage.contract.record import frame
 from wildsage.data.readers import read_body
-from wildsage.data.record import Record, Tensor, encode, frame
+from wildsage.data.record import Record, Tensor, encode
 from wildsage.data.recordio import write_numpy_to_dense_tensor
 
 CONTENT_TYPES = (content_types.CSV, content_types.LIBSVM, content_types.RECORDIO_PROTOBUF)

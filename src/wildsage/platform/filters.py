@@ -81,6 +81,11 @@ class Filters:
             raise ClientError(f"JoinSource = Input cannot join {source} with {target}: both CSV, or both JSON")
         return cls(before, after, join, source, target)
 
+    @property
+    def reads_answers(self) -> bool:
+        """Whether answers are taken apart, and not passed on as they come."""
+        return self.output is not None or self.join
+
     def before(self, record: bytes, place: str) -> bytes:
         """The part of a record that the model gets. Raises DataError for a record that cannot be read."""
         if self.input is None:
@@ -92,7 +97,7 @@ class Filters:
 
     def after(self, answer: bytes, sources: list[bytes]) -> bytes:
         """The answer to a request, joined with its records and filtered. One line a record, where there are several."""
-        if self.output is None and not self.join:
+        if not self.reads_answers:
             return answer
         parts = [answer] if len(sources) == 1 else answer.splitlines()
         if len(parts) != len(sources):

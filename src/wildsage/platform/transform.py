@@ -71,9 +71,12 @@ class Plan:
             advice.get("BatchStrategy", "")
         )
         client = request.get("ModelClientConfig", {})
+        content_type, accept = source.get("ContentType"), output.get("Accept")
+        filters = Filters.of(request.get("DataProcessing", {}), content_type, accept)
         return cls(
-            content_type=source.get("ContentType"),
-            accept=output.get("Accept"),
+            content_type=content_type,
+            # What is filtered or joined is read as of the input's type, so that it is to be answered in it.
+            accept=accept or (filters.accept if filters.reads_answers else None),
             split=source.get("SplitType", "None"),
             single=strategy == "SingleRecord",
             assemble_with_line=output.get("AssembleWith") == "Line",
@@ -82,7 +85,7 @@ class Plan:
             concurrency=int(request.get("MaxConcurrentTransforms") or advice.get("MaxConcurrentTransforms") or 1),
             timeout_s=client.get("InvocationsTimeoutInSeconds", DEFAULT_TIMEOUT_S),
             retries=client.get("InvocationsMaxRetries", DEFAULT_RETRIES),
-            filters=Filters.of(request.get("DataProcessing", {}), source.get("ContentType"), output.get("Accept")),
+            filters=filters,
         )
 
 

@@ -106,7 +106,9 @@ class Exchange(Job):
             extra += b"Connection: close\r\n"
         elif self.is_1_0:
             extra += b"Connection: keep-alive\r\n"
-        length = b"%d\r\n" % len(body)
+        length = b"Content-Length: %d\r\n" % len(body)
+        if status == HTTPStatus.NO_CONTENT:  # which may not name a length (RFC 9110, 8.6)
+            length = b""
         self._answer = b"".join((head, length, extra, b"\r\n", b"" if self.head_only else body))
         self.hold(len(self._answer))  # earlier requests of the connection may not be answered yet
         connection.flush()
@@ -576,7 +578,7 @@ class Front:
             self._counters.refused += 1
 
     def head(self, status: int, content_type: bytes) -> bytes:
-        """The response's head up to the length of its body."""
+        """The response's head without the length of its body."""
         key = (status, content_type)
         head = self._heads.get(key)
         if head is None:
@@ -587,7 +589,6 @@ class Front:
             )
             if content_type:
                 head += b"Content-Type: %s\r\n" % content_type
-            head += b"Content-Length: "
             self._heads[key] = head
         return head
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from wildsage.algorithms import registry
 from wildsage.algorithms.base import Algorithm, Model
+from wildsage.algorithms.row_model import RowModel
 from wildsage.contract.errors import ClientError
 
 
@@ -21,4 +22,8 @@ def load(algorithm: type[Algorithm[Any]], folder: Path) -> Model:
     """Read the model and load what its first answer needs."""
     model = algorithm.load(folder)
     model.warm_up()
+    if isinstance(model, RowModel):
+        from wildsage.data import warm  # and the readers: only where they are needed
+
+        warm.warm_up(*(kind for kind in model.request_types if kind in warm.CONTENT_TYPES))
     return model

@@ -1,4 +1,4 @@
-"""Request body to instances, answers to bytes: JSON, JSON Lines, CSV and plain text, either way.
+"""Requests of instances, such as texts, and their answers: JSON, JSON Lines, CSV and plain text, either way.
 
 The container contract's rules: an answer to JSON or JSON Lines has the request's own form, whatever Accept says; a
 request of text lines (CSV, plain text) is answered with JSON unless Accept names CSV or JSON Lines. A body without a
@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-from codecs import lookup
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,29 +17,26 @@ from typing import Any
 
 import msgspec
 
-from wildsage.contract.content_types import CSV, JSON, JSON_LINES, SYNONYMS, TEXT, choose
-from wildsage.contract.errors import ClientError, nearest
+from wildsage.contract.content_types import CSV, JSON, JSON_LINES, TEXT, choose
+from wildsage.runtime.bodies import (
+    ANY,
+    BYTE_ORDER_MARK,
+    FORM,
+    NOT_JSON,
+    RequestError,
+    declared,
+    decode,
+    json_kind,
+    read_document,
+    unsupported,
+    utf8,
+)
 
 ANSWER_TYPES = (JSON, JSON_LINES, CSV)  # of text lines; the favourite first
 
-# What says nothing about the body: no header, or what a client puts there by itself (curl --data sends the form type).
-_UNDECLARED = {"", "*/*", "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded"}
-# Python's codecs that are no charsets, or take quadratic time (idna).
-_NO_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"}
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_KEYS = ("instances", "configuration")
-_FORM = 'the form is {"instances": [...]}, with "configuration": {...} beside it if wanted'
 _NO_OPTIONS: Mapping[str, Any] = {}
 
 csv.field_size_limit(2**31 - 1)  # the size of a whole body is limited before it comes here
-
-
-class RequestError(ClientError):
-    """A request that cannot be read or answered in the form it asks for. status: of the HTTP answer."""
-
-    def __init__(self, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +47,9 @@ class Request:
     options: list[Mapping[str, Any]]
     answer_type: str
 
+    def __len__(self) -> int:
+        return len(self.instances)
+
 
 class _Texts(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The common request, decoded and checked in one pass."""
@@ -60,7 +59,6 @@ class _Texts(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 _TEXTS = msgspec.json.Decoder(_Texts)
-_ANY = msgspec.json.Decoder()
 
 
 def read(
@@ -71,14 +69,14 @@ def read(
     content_type, accept: the headers, "" if missing. request_types: what the model takes. default_accept: stands for a
     missing Accept. Raises RequestError: 400 for a body that is not of its type, 406 and 415 for types.
     """
-    kind, charset = _declared(content_type)
+    kind, charset = declared(content_type)
     if kind is None:
-        body = _utf8(body, charset)
-        kind = _sniff(body)
-    elif charset != "utf-8" or body[:3] == _BYTE_ORDER_MARK:
-        body = _utf8(body, charset)
+        body = utf8(body, charset)
+        kind = json_kind(body) or TEXT
+    elif charset != "utf-8" or body[:3] == BYTE_ORDER_MARK:
+        body = utf8(body, charset)
     if kind not in request_types:
-        raise RequestError(_unsupported(content_type or kind, request_types), 415)
+        raise RequestError(unsupported(content_type or kind, request_types), 415)
     if not body or body.isspace():
         raise RequestError(f"the request has no body; {_expected(kind)}")
     if kind == JSON:
@@ -135,28 +133,6 @@ def _fields(value: Any) -> Iterator[Any]:
 
 
 @lru_cache(maxsize=256)
-def _declared(content_type: str) -> tuple[str | None, str]:
-    """The kind of body that a Content-Type names (None: it names none) and its charset."""
-    essence, *parameters = (part.strip() for part in content_type.split(";"))
-    charset = "utf-8"
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() == "charset":
-            charset = value.strip().strip("\"'")
-    try:
-        charset = lookup(charset).name
-        if charset in _NO_CHARSETS:
-            raise LookupError
-        "".encode(charset)
-    except (LookupError, ValueError):  # a codec that is unknown, or not one of text
-        raise RequestError(f'Content-Type names the charset "{charset[:40]}", which is not known', 415) from None
-    essence = essence.lower()
-    if essence in _UNDECLARED:
-        return None, charset
-    return SYNONYMS.get(essence, essence), charset
-
-
-@lru_cache(maxsize=256)
 def _answer_type(accept: str) -> str:
     """The type that Accept likes best among those that text lines can be answered in."""
     found = choose(accept, ANSWER_TYPES)
@@ -166,25 +142,8 @@ def _answer_type(accept: str) -> str:
     return found.name
 
 
-def _unsupported(content_type: str, request_types: Sequence[str]) -> str:
-    shown = content_type.split(";")[0].strip()[:100]
-    return (
-        f'Content-Type "{shown}" is not supported; allowed: {", ".join(request_types)}{nearest(shown, request_types)}'
-    )
-
-
 def _expected(kind: str) -> str:
-    return _FORM if kind == JSON else f"{kind} has an instance a line"
-
-
-def _utf8(body: bytes, charset: str) -> bytes:
-    """The body in UTF-8 without a byte order mark."""
-    if charset != "utf-8":
-        try:
-            body = body.decode(charset).encode()
-        except (UnicodeError, ValueError) as error:
-            raise RequestError(f"the body is not {charset}: {error}") from None
-    return body.removeprefix(_BYTE_ORDER_MARK)
+    return FORM if kind == JSON else f"{kind} has an instance a line"
 
 
 def _text(body: bytes) -> str:
@@ -194,88 +153,21 @@ def _text(body: bytes) -> str:
         raise RequestError(f"the body is not UTF-8: byte {error.start} is 0x{body[error.start]:02x}") from None
 
 
-def _sniff(body: bytes) -> str:
-    """What a body without a declared type is.
-
-    Braces mean JSON: one document if it parses as one with "instances", else a document a line. Brackets and quotes
-    can begin a plain text too, so they mean JSON only where it parses.
-    """
-    start = body.lstrip()[:1]
-    if start == b"{":
-        try:
-            value = _ANY.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return JSON_LINES if _are_json_lines(body) else JSON
-        # A misspelt "instances" is to be named as one, not taken for a line.
-        return JSON if any(key == _KEYS[0] or nearest(key, _KEYS) for key in value) else JSON_LINES
-    if start == b"[":
-        try:
-            _ANY.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return JSON_LINES if _are_json_lines(body) else TEXT
-        return JSON
-    if start == b'"' and _are_json_lines(body):
-        return JSON_LINES
-    return TEXT
-
-
-def _are_json_lines(body: bytes) -> bool:
-    try:
-        _ANY.decode_lines(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
-
-
-def _decode(body: bytes, where: str) -> Any:
-    try:
-        return _ANY.decode(body)
-    except UnicodeDecodeError as error:
-        raise RequestError(f"{where} is not UTF-8: {error.reason}") from None
-    except RecursionError:
-        raise RequestError(f"{where} is nested too deeply") from None
-    except msgspec.DecodeError as error:
-        raise RequestError(f"{where} is not JSON: {error}") from None
-
-
 def _read_json(body: bytes) -> tuple[list[Any], list[Mapping[str, Any]]]:
     try:
         texts = _TEXTS.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _read_any_json(body)
+    except NOT_JSON:
+        found, configuration = read_document(body)
+        return found, [configuration] * len(found)
     return texts.instances, [texts.configuration] * len(texts.instances)
-
-
-def _read_any_json(body: bytes) -> tuple[list[Any], list[Mapping[str, Any]]]:
-    """The slow path: instances that are not all texts, and everything that is wrong."""
-    document = _decode(body, "the body")
-    if not isinstance(document, dict):
-        raise RequestError(f"the body is a JSON {_type_name(document)}; {_FORM}")
-    if "instances" not in document:
-        hint = next((nearest(key, _KEYS) for key in document if nearest(key, _KEYS)), "")
-        raise RequestError(f'the body has no "instances"{hint}; {_FORM}')
-    for key in document:
-        if key not in _KEYS:
-            raise RequestError(f'"{key[:40]}" is not a key of a request{nearest(key, _KEYS)}; {_FORM}')
-    instances, configuration = document["instances"], document.get("configuration", {})
-    if not isinstance(instances, list):
-        raise RequestError(f'"instances" is a JSON {_type_name(instances)}; it must be a list')
-    if not isinstance(configuration, dict):
-        raise RequestError(f'"configuration" is a JSON {_type_name(configuration)}; it must be an object')
-    return instances, [configuration] * len(instances)
-
-
-def _type_name(value: Any) -> str:
-    names = {dict: "object", list: "list", str: "string", bool: "boolean", type(None): "null"}
-    return names.get(type(value), "number")
 
 
 def _read_json_lines(body: bytes) -> tuple[list[Any], list[Mapping[str, Any]]]:
     try:
-        values = _ANY.decode_lines(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        values = ANY.decode_lines(body)
+    except NOT_JSON:
         lines = enumerate(body.split(b"\n"), start=1)
-        values = [_decode(line, f"line {number}") for number, line in lines if line.strip()]
+        values = [decode(line, f"line {number}") for number, line in lines if line.strip()]
     instances: list[Any] = []
     options: list[Mapping[str, Any]] = []
     for value in values:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from wildsage.contract.errors import ClientError
 from wildsage.contract.failure import failure_text
-from wildsage.runtime import blas, loader, negotiation
+from wildsage.runtime import blas, loader
+from wildsage.runtime.forms import form_of
 
 USERS_FAULT, OUR_FAULT = 1, 2
 
@@ -18,9 +19,9 @@ USERS_FAULT, OUR_FAULT = 1, 2
 def answer(folder: Path, algorithm: str | None, body: bytes, content_type: str, accept: str) -> bytes:
     """Load the model in `folder` and answer one body. Raises ClientError for what the caller can put right."""
     found = loader.find(folder, algorithm)
-    request = negotiation.read(body, content_type, accept, found.model.request_types)
-    answers = loader.load(found, folder).predict(request.instances, request.options) if request.instances else []
-    return negotiation.write(answers, request.answer_type)
+    form = form_of(loader.load(found, folder))
+    request = form.read(body, content_type, accept)
+    return form.join(request, [form.part(request, 0, len(request))])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, required=True, help="folder of the model")
     parser.add_argument("--algorithm", help="its name; found out from the model's files if left out")
     parser.add_argument("--content-type", default="", help="of the body; found out from the body if left out")
-    parser.add_argument("--accept", default="", help="type of the answer to CSV and plain text")
+    parser.add_argument("--accept", default="", help="type of the answer, where it can be chosen")
     options = parser.parse_args(arguments)
     blas.prepare()
     try:

@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import logging
 import os
-import re
 import signal
 import socket
 import sys
@@ -17,19 +16,22 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from wildsage.contract import log
 from wildsage.contract.errors import ClientError
 from wildsage.contract.failure import failure_text
-from wildsage.runtime import frames, loader, negotiation
+from wildsage.runtime import frames, loader
+from wildsage.runtime.bodies import RequestError
+from wildsage.runtime.forms import form_of
 
 if TYPE_CHECKING:
     from wildsage.algorithms.base import Model
-    from wildsage.runtime.negotiation import Request
+    from wildsage.runtime.forms import Asked
 
 logger = logging.getLogger(__name__)
 
@@ -40,16 +42,13 @@ INSTANCES_A_CALL = 64
 # those that come meanwhile are answered between two slices.
 SLICE_S = 0.01
 MOST_A_SLICE = 4096
-_NUMBERED = re.compile(r"instance (\d+)\b")
 
 
 class Worker:
     """Answers requests with one model."""
 
     def __init__(self, model: Model, default_accept: str = "") -> None:
-        self._model = model
-        self._types = tuple(model.request_types)
-        self._default_accept = default_accept
+        self._form = form_of(model, default_accept)
         self._slice = INSTANCES_A_CALL
         self._put_off: deque[_Sliced] = deque()
 
@@ -76,25 +75,25 @@ class Worker:
 
     def _answers(self, asked: Sequence[frames.Asked]) -> Iterator[bytes]:
         """Yield answer frames, joined for as many requests as share a predict call, in order."""
-        group: list[Request | bytes] = []  # a request, or the answer to one that cannot be read
+        group: list[Asked | bytes] = []  # a request, or the answer to one that cannot be read
         instances = 0
         for content_type, accept, body in asked:
             try:
-                request = negotiation.read(body, content_type, accept, self._types, self._default_accept)
-            except negotiation.RequestError as error:
+                request = self._form.read(body, content_type, accept)
+            except RequestError as error:
                 group.append(_refusal(error.status, str(error)))
                 continue
             except Exception as error:  # noqa: BLE001 (a fault of ours; the worker goes on)
                 group.append(_failure(error))
                 continue
-            if group and instances + len(request.instances) > INSTANCES_A_CALL:
+            if group and instances + len(request) > INSTANCES_A_CALL:
                 yield self._group(group)
                 group, instances = [], 0
-            if len(request.instances) > INSTANCES_A_CALL:
+            if len(request) > INSTANCES_A_CALL:
                 yield self._begin(_Sliced(request))
                 continue
             group.append(request)
-            instances += len(request.instances)
+            instances += len(request)
         if group:
             yield self._group(group)
 
@@ -111,47 +110,39 @@ class Worker:
         """Answer one slice of a request; its answer frame, if that was the last one or has failed."""
         begun = time.monotonic()
         request, at = sliced.request, sliced.done
-        end = at + self._slice
+        end = min(at + self._slice, len(request))
         try:
-            answers = self._predict(request.instances[at:end], request.options[at:end])
-            sliced.add(negotiation.write(answers, request.answer_type))
+            sliced.add(self._form.part(request, at, end))
         except ClientError as error:
-            # The model counts from the start of the slice.
-            text = _NUMBERED.sub(lambda found: f"instance {int(found[1]) + at}", str(error), count=1)
-            return _refusal(getattr(error, "status", 400), text)
+            return _refusal(getattr(error, "status", 400), str(error))
         except Exception as error:  # noqa: BLE001 (a fault of the model is that request's answer)
             return _failure(error)
         sliced.done = end
         took_s = time.monotonic() - begun
         if took_s > 2 * SLICE_S and self._slice > 1:
             self._slice //= 2
-        elif took_s < SLICE_S / 2 and len(answers) == self._slice < MOST_A_SLICE:
+        elif took_s < SLICE_S / 2 and end - at == self._slice < MOST_A_SLICE:
             self._slice *= 2
-        if end < len(request.instances):
+        if end < len(request):
             return None
-        return frames.answer(200, request.answer_type.encode(), negotiation.join(sliced.parts, request.answer_type))
+        return frames.answer(200, request.answer_type.encode(), self._form.join(request, sliced.parts))
 
-    def _group(self, group: list[Request | bytes]) -> bytes:
+    def _group(self, group: list[Asked | bytes]) -> bytes:
         requests = [part for part in group if not isinstance(part, bytes)]
-        shared: list[Any] = []
+        shared: list[bytes] = []
         if len(requests) > 1:
             try:
-                shared = self._predict(
-                    [instance for request in requests for instance in request.instances],
-                    [options for request in requests for options in request.options],
-                )
+                shared = self._form.together(requests)
             except Exception:  # noqa: BLE001 (asked one by one below, so that each gets its own error)
                 shared = []
+        bodies = iter(shared)
         out = []
-        at = 0
         for part in group:
             if isinstance(part, bytes):
                 out.append(part)
                 continue
-            end = at + len(part.instances)
             try:
-                answers = shared[at:end] if shared else self._predict(part.instances, part.options)
-                body = negotiation.write(answers, part.answer_type)
+                body = next(bodies) if shared else self._form.join(part, [self._form.part(part, 0, len(part))])
                 _check_size(len(body))
             except ClientError as error:
                 out.append(_refusal(getattr(error, "status", 400), str(error)))
@@ -159,22 +150,13 @@ class Worker:
                 out.append(_failure(error))
             else:
                 out.append(frames.answer(200, part.answer_type.encode(), body))
-            at = end
         return b"".join(out)
-
-    def _predict(self, instances: Sequence[Any], options: Sequence[Any]) -> list[Any]:
-        if not instances:
-            return []
-        answers = self._model.predict(instances, options)
-        if len(answers) != len(instances):
-            raise RuntimeError(f"the model gave {len(answers)} answers to {len(instances)} instances")
-        return answers
 
 
 class _Sliced:
     """A request of many instances, and the answers to the first of them."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Asked) -> None:
         self.request = request
         self.done = 0
         self.parts: list[bytes] = []
@@ -190,10 +172,12 @@ class _Sliced:
 def _check_size(size: int) -> None:
     if size > frames.LARGEST_ANSWER:
         allowed = f"more than the {frames.LARGEST_ANSWER:,} allowed"
-        raise negotiation.RequestError(f"the answer has {size:,} bytes or more, {allowed}; ask for less at once", 500)
+        raise RequestError(f"the answer has {size:,} bytes or more, {allowed}; ask for less at once", 500)
 
 
 def _refusal(status: int, message: str) -> bytes:
+    if status == HTTPStatus.NO_CONTENT:
+        return frames.answer(status, b"", b"")
     return frames.answer(status, b"application/json", msgspec.json.encode({"message": _sendable(message)}))
 
 

@@ -7,9 +7,12 @@ import io
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wildsage.sdk.exceptions import ArgumentError, unsupported
+
+if TYPE_CHECKING:
+    from wildsage.sdk.records import Record
 
 
 class Stream(Protocol):
@@ -171,3 +174,15 @@ class JSONLinesDeserializer(SimpleBaseDeserializer):
 
     def deserialize(self, stream: Stream, content_type: str) -> list[Any]:
         return [json.loads(line) for line in _read(stream).splitlines() if line.strip()]
+
+
+class RecordDeserializer(SimpleBaseDeserializer):
+    """Records of RecordIO-protobuf to a list of them: `records[0].label["score"].float32_tensor.values`."""
+
+    def __init__(self, accept: str | Sequence[str] = "application/x-recordio-protobuf") -> None:
+        super().__init__(accept)
+
+    def deserialize(self, data: Stream, content_type: str) -> list[Record]:
+        from wildsage.sdk.records import read_records
+
+        return read_records(io.BytesIO(_read(data)))

@@ -234,3 +234,22 @@ class StringSerializer(SimpleBaseSerializer):
         if isinstance(data, str):
             return data.encode()
         raise _refuse(self, data, "text")
+
+
+class RecordSerializer(SimpleBaseSerializer):
+    """An array, a row or rows, to records of RecordIO-protobuf."""
+
+    def __init__(self, content_type: str = "application/x-recordio-protobuf") -> None:
+        super().__init__(content_type)
+
+    def serialize(self, data: Any) -> Any:
+        from wildsage.sdk.records import write_numpy_to_dense_tensor
+
+        if not _is_array(data):
+            raise _refuse(self, data, "an array of one or two dimensions")
+        if data.ndim not in (1, 2):
+            raise ArgumentError(f"an array of {data.ndim} dimensions is not allowed: 1, a row, or 2, rows")
+        buffer = io.BytesIO()
+        write_numpy_to_dense_tensor(buffer, data.reshape(1, -1) if data.ndim == 1 else data)
+        buffer.seek(0)
+        return buffer
