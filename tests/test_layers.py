@@ -27,9 +27,10 @@ ALLOWED = {
     "sdk": {"contract", "engines", "platform"},
     "server": {"contract", "engines", "platform"},
     "samples": set(),
+    "plots": {"contract"},
     "doctor": {"contract"},
     "quickstart": {"contract", "platform", "sdk", "samples"},
-    "cli": {"contract", "engines", "platform", "sdk", "server", "samples", "doctor", "quickstart"},
+    "cli": {"contract", "engines", "platform", "sdk", "server", "samples", "doctor", "plots", "quickstart"},
     "": {"sdk"},
 }
 

@@ -172,6 +172,19 @@ for _name in STREAMING:
     if _name != "xgboost":  # which has one of its own
         BEYOND_CONTRACT[_name].append(SEED)
 
+BEYOND_CONTRACT["pca"].insert(
+    0,
+    {
+        "name": "epochs",
+        "type": "int",
+        "required": False,
+        "default": 1,
+        "minimum": 1,
+        "applies_to": ["algorithm_mode randomized"],
+        "meaning": "passes over the data; each one after the first makes randomized more exact",
+        "beyond_contract": True,
+    },
+)
 BEYOND_CONTRACT["randomcutforest"] += [
     {
         "name": "shingle_size",

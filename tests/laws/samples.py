@@ -218,6 +218,18 @@ def randomcutforest() -> Sample:
     )
 
 
+def pca() -> Sample:
+    rng = random.Random(3)
+    rows = [[rng.gauss(0, 3), rng.gauss(5, 2)] for _ in range(300)]
+    text = "".join(f"{a:.4f},{b:.4f},{a + b + rng.gauss(0, 1):.4f},{a - 2 * b:.4f}\n" for a, b in rows)
+    return Sample(
+        hyperparameters={"num_components": "2", "mini_batch_size": "50"},
+        channels={"train": {"train.csv": text}, "test": {"test.csv": text[: text.index("\n", 500) + 1]}},
+        instances=({"features": [1.5, 2, 3, 4]}, {"features": [0, -1, 2.25, 7]}, {"features": [9, 9, 9, 9]}),
+        wrong={"num_components": "0", "algorithm_mode": "regulr", "subtract_mean": "maybe", "extra_components": "-2"},
+    )
+
+
 SAMPLES: dict[str, Callable[[], Sample]] = {
     "blazingtext": blazingtext,
     "glove": glove,
@@ -225,5 +237,6 @@ SAMPLES: dict[str, Callable[[], Sample]] = {
     "knn": knn,
     "linear-learner": linear_learner,
     "randomcutforest": randomcutforest,
+    "pca": pca,
     "xgboost": xgboost,
 }

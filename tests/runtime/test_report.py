@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wildsage.contract.builtins import table
+from wildsage.contract.errors import ClientError
 from wildsage.contract.layout import Layout
 from wildsage.contract.metrics import read_metrics, scan
+from wildsage.contract.pictures import Picture, explained_variance, read_pictures, scores
 from wildsage.runtime.report import JobReporter, count, duration, plain, size
 
 
@@ -143,6 +145,22 @@ def test_the_summary_grows(report: JobReporter, tmp_path: Path) -> None:
         "seconds": {"read": 0.5, "save": 0.25},
         "accuracy": None,
     }
+
+
+def test_a_picture_takes_the_place_of_its_namesake(report: JobReporter, tmp_path: Path) -> None:
+    report.picture(explained_variance([0.5]))
+    report.picture(scores({"score": [1, 2]}))
+    report.picture(explained_variance([0.7, 0.2]))
+    found = read_pictures(Layout(tmp_path).pictures)
+    assert found == [explained_variance([0.7, 0.2]), scores({"score": [1, 2]})]
+
+
+def test_a_picture_that_cannot_be_drawn_does_no_harm_to_others(report: JobReporter, tmp_path: Path) -> None:
+    report.picture(explained_variance([0.5]))
+    with pytest.raises(ClientError, match="no panels"):
+        report.picture(Picture("x", "t", []))
+    report.picture(scores({"score": [1, 2]}))
+    assert [each.name for each in read_pictures(Layout(tmp_path).pictures)] == ["explained-variance", "scores"]
 
 
 def test_threads_may_report_at_once(report: JobReporter, tmp_path: Path) -> None:

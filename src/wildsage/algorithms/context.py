@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wildsage.contract.channels import Channel
+    from wildsage.contract.pictures import Picture
 
 H = TypeVar("H", bound=Hyperparameters)
 
@@ -35,6 +36,9 @@ class Reporter(Protocol):
     def summary(self, **facts: Any) -> None:
         """Facts of the training that outlive it, such as best_epoch=4; values that JSON can hold; later calls add."""
 
+    def picture(self, picture: Picture) -> None:
+        """Leave a picture for `wildsage plot`, as numbers (see contract.pictures); one of the same name replaces it."""
+
 
 class Silence(Reporter):
     """A reporter that nobody listens to."""
@@ -52,6 +56,9 @@ class Silence(Reporter):
         pass
 
     def summary(self, **facts: Any) -> None:
+        pass
+
+    def picture(self, picture: Picture) -> None:
         pass
 
 

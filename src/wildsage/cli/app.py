@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from wildsage import __version__
-from wildsage.cli import clients, serving, show, this_machine, training, words
+from wildsage.cli import clients, pictures, serving, show, this_machine, training, words
 from wildsage.contract.errors import WildsageError
 
 EXIT_ERROR = 1  # 2 is typer's, for a command that is written wrong
@@ -31,6 +31,7 @@ app.command("algorithms", rich_help_panel=GET_STARTED)(training.algorithms)
 app.command("train", rich_help_panel=TRAIN)(training.train)
 app.command("jobs", rich_help_panel=TRAIN)(training.jobs)
 app.command("logs", rich_help_panel=TRAIN)(training.logs)
+app.command("plot", rich_help_panel=TRAIN)(pictures.plot)
 app.command("stop", rich_help_panel=TRAIN)(training.stop)
 app.command("models", rich_help_panel=SERVE)(serving.models)
 app.command("deploy", rich_help_panel=SERVE)(serving.deploy)

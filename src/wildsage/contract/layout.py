@@ -92,6 +92,11 @@ class Layout:
         return self.output / "progress.json"
 
     @property
+    def pictures(self) -> Path:
+        """What the algorithm would have people look at, as numbers (see contract.pictures)."""
+        return self.output / "plots.json"
+
+    @property
     def checkpoints(self) -> Path:
         return self.base / "checkpoints"
 

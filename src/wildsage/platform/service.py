@@ -15,6 +15,7 @@ from typing import Any, Self
 from wildsage.contract.errors import DataError
 from wildsage.contract.files import read_json
 from wildsage.contract.metrics import MetricRecord
+from wildsage.contract.pictures import Picture, learning_curves, read_pictures
 from wildsage.engines.base import Engine
 from wildsage.platform import names, runtime
 from wildsage.platform.cloudwatch import CloudWatch
@@ -175,6 +176,12 @@ class Platform:
     def training_summary(self, name: str) -> dict[str, Any] | None:
         """What a finished training says of itself; None before that."""
         return _object(self._training_jobs.layout(name).summary)
+
+    def training_pictures(self, name: str) -> list[Picture]:
+        """What there is to draw of a job: its learning curves, and what its algorithm left."""
+        curves = learning_curves(self.training_metrics(name))
+        left = read_pictures(self._training_jobs.layout(name).pictures)
+        return [*([curves] if curves is not None else []), *left]
 
     def training_output(self, name: str) -> str | None:
         """Where the output data of an ended job is packed, such as the scores by label; None if there is none."""

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from wildsage.contract.files import write_json
 from wildsage.contract.metrics import MetricRecord, MetricWriter, published_line
+from wildsage.contract.pictures import write_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from wildsage.contract.builtins import BuiltIn
     from wildsage.contract.layout import Layout
+    from wildsage.contract.pictures import Picture
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class JobReporter:
         self._lock = threading.Lock()
         self._metrics = MetricWriter(layout.metrics)
         self._summary: dict[str, Any] = {}
+        self._pictures: dict[str, Picture] = {}
         self._phase: _Phase | None = None
 
     def metric(self, name: str, value: float, *, epoch: int | None = None) -> None:
@@ -112,6 +115,12 @@ class JobReporter:
                 else:
                     self._summary[name] = value
             write_json(self._layout.summary, self._summary)
+
+    def picture(self, picture: Picture) -> None:
+        """Put a picture into plots.json, in place of one of the same name."""
+        with self._lock:
+            write_pictures(self._layout.pictures, [*{**self._pictures, picture.name: picture}.values()])
+            self._pictures[picture.name] = picture
 
     def close(self) -> None:
         self._metrics.close()

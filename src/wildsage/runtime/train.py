@@ -65,7 +65,7 @@ def run(name: str, layout: Layout, stop: Event) -> int:
     from wildsage.contract.failure import EXIT_FAILURE, EXIT_OK, classify, failure_text, write_failure, write_success
 
     try:
-        for stale in (layout.failure, layout.success):
+        for stale in (layout.failure, layout.success, layout.pictures):
             stale.unlink(missing_ok=True)
         train(name, layout, stop)
         write_success(layout.success)

@@ -15,6 +15,7 @@ from wildsage.algorithms.blazingtext.corpus import Corpus
 from wildsage.algorithms.blazingtext.hyperparameters import BlazingTextHyperparameters
 from wildsage.algorithms.context import TrainingContext
 from wildsage.contract.channels import Channel
+from wildsage.contract.pictures import Picture
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Listener:
     lines: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     calls: list[tuple[float, float]] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
 
     def metric(self, name: str, value: float, *, epoch: int | None = None) -> None:
         self.metrics.append((name, value, epoch))
@@ -41,6 +43,9 @@ class Listener:
 
     def summary(self, **facts: Any) -> None:
         self.facts.update(facts)
+
+    def picture(self, picture: Picture) -> None:
+        self.pictures.append(picture)
 
     def validations(self) -> list[float]:
         return [value for name, value, _ in self.metrics if name == "validation:accuracy"]

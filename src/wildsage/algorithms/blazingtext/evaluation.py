@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wildsage.contract.files import write_atomically, write_json
+from wildsage.contract.pictures import confusion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from wildsage.contract.pictures import Picture
 
 JSON_FILE, CSV_FILE, CONFUSION_FILE = "evaluation.json", "evaluation.csv", "confusion.csv"
 NO_LABEL = ""  # in place of a label that training lacks, or of an answer that there is none
@@ -116,6 +119,16 @@ class Evaluation:
 
     def _name(self, number: int) -> str:
         return self.labels[number] if number < len(self.labels) else NO_LABEL
+
+    def picture(self, channel: str) -> Picture:
+        """The confusion as a picture: the labels that occur, and where there are such, lines or answers without one."""
+        shown = sorted(set(self.confusion[:, :2].ravel().tolist()))
+        places = {number: place for place, number in enumerate(shown)}
+        counts = [[0.0] * len(shown) for _ in shown]
+        for label, answer, lines in self.confusion.tolist():
+            counts[places[label]][places[answer]] = float(lines)
+        names = [self._name(number) or "(none)" for number in shown]
+        return confusion(names, counts, f"Confusion on channel {channel}", f"confusion-{channel}")
 
     def line(self, channel: str) -> str:
         """The result in a line."""

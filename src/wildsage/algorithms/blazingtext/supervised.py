@@ -372,6 +372,7 @@ def _evaluate(
         starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
         found[channel] = Evaluation.of(labels, answers, given, starts)
         context.report.say(found[channel].line(channel))
+        context.report.picture(found[channel].picture(channel))
         if channel == "test":
             context.report.metric("test:accuracy", found[channel].accuracy)
     if found:
