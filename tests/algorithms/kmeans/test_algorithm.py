@@ -70,6 +70,10 @@ def test_a_job_reports_its_scores(
     assert listener.facts["rows"] == 3000
     assert len(listener.facts["cluster_sizes"]) == 5
     assert any("drawn from all of them" in line for line in listener.lines) == settles
+    [drawn] = listener.pictures
+    *clouds, centres = drawn.panels[0].series
+    assert (drawn.name, len(clouds), len(centres.x)) == ("clusters", 5, 5)
+    assert 200 <= sum(len(cloud.x) for cloud in clouds) <= 1500
 
 
 def test_only_the_scores_that_were_asked_for(tmp_path: Path) -> None:

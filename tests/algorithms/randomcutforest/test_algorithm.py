@@ -149,6 +149,9 @@ def test_channel_test_is_scored(tmp_path: Path) -> None:
     assert set(metrics) == {"test:accuracy", "test:precision", "test:recall", "test:f1"}
     assert metrics["test:recall"] == 1
     assert listener.facts["test"]["f1"] == pytest.approx(metrics["test:f1"], abs=1e-6)
+    shown = {picture.name: picture.panels[0].series[0].y for picture in listener.pictures}
+    assert {name: len(values) for name, values in shown.items()} == {"scores": 400, "test-scores": 402}
+    assert min(shown["test-scores"][400:]) > max(shown["test-scores"][:400])
     listener = Listener()
     RandomCutForest().train(job(tmp_path, channels, listener, eval_metrics='["accuracy"]'))
     assert [name for name, _, _ in listener.metrics if name.startswith("test:")] == ["test:accuracy"]

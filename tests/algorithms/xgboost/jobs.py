@@ -15,6 +15,7 @@ from wildsage.algorithms.xgboost.algorithm import XGBoost
 from wildsage.algorithms.xgboost.hyperparameters import XGBoostHyperparameters
 from wildsage.algorithms.xgboost.model import XGBoostModel
 from wildsage.contract.channels import Channel
+from wildsage.contract.pictures import Picture
 
 
 class Listener(Silence):
@@ -24,6 +25,10 @@ class Listener(Silence):
         self.lines: list[str] = []
         self.rounds: list[tuple[int, dict[str, float]]] = []
         self.facts: dict[str, Any] = {}
+        self.pictures: list[Picture] = []
+
+    def picture(self, picture: Picture) -> None:
+        self.pictures.append(picture)
 
     def metrics(self, values: Mapping[str, float], *, epoch: int, line: str) -> None:
         self.lines.append(line)

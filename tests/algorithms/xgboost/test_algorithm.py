@@ -367,6 +367,8 @@ def test_names_of_features_are_told(tmp_path: Path) -> None:
     assert set(importance["gain"]) <= {"age", "size (cm)", "weight"}
     whole = json.loads((tmp_path / "output" / algorithm.IMPORTANCE_FILE).read_text())
     assert list(whole["gain"].values()) == sorted(whole["gain"].values(), reverse=True)
+    panel = listener.pictures[0].panels[0]
+    assert dict(zip(panel.columns, panel.series[0].y, strict=True)) == whole["gain"]
 
 
 def test_a_stop_while_reading_is_no_model(tmp_path: Path) -> None:

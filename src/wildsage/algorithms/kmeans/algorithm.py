@@ -15,6 +15,7 @@ from wildsage.algorithms.clock import Clock
 from wildsage.algorithms.kmeans.assignment import Assignment, Centres, TooLargeError
 from wildsage.algorithms.kmeans.hyperparameters import KMeansHyperparameters
 from wildsage.algorithms.kmeans.model import KMeansModel
+from wildsage.algorithms.kmeans.picture import SHOWN_ROWS, draw
 from wildsage.algorithms.kmeans.state import KMeansState, sample_rows
 from wildsage.algorithms.model_channel import model_folder
 from wildsage.contract.content_types import CSV, RECORDIO_PROTOBUF
@@ -95,6 +96,10 @@ class KMeans(Algorithm[KMeansHyperparameters]):
             with clock.phase("reduce"):
                 found = state.finalise(context.stop)
             model = KMeansModel(found.centres, found.weights, stream.feature_names)
+            rows = state.sample[: min(state.held, SHOWN_ROWS)] + state.origin
+            shown = draw(rows, model.centres, stream.feature_names)
+            if shown is not None:
+                context.report.picture(shown)
             scores = {"msd": found.distance, "ssd": found.distance * (seen.total_rows / max(1, seen.epochs))}
             epoch = max(1, seen.epochs)
             for name in dict.fromkeys(parameters.eval_metrics):

@@ -14,6 +14,7 @@ from wildsage.algorithms.base import Algorithm, MemoryEstimate
 from wildsage.algorithms.model_channel import model_folder
 from wildsage.algorithms.randomcutforest.hyperparameters import RandomCutForestHyperparameters
 from wildsage.algorithms.randomcutforest.model import MOST_FEATURES, RandomCutForestModel
+from wildsage.contract import pictures
 from wildsage.contract.channels import Distribution, InputMode
 from wildsage.contract.errors import ClientError
 
@@ -31,6 +32,7 @@ BATCH_BYTES = 4 << 20
 LEAST_BATCH, MOST_BATCH = 64, 4096  # rows
 UNKNOWN_DIM = 1000  # taken for features of a pipe that nobody has looked into
 SCORES_FILE = "scores.csv"
+SHOWN_ROWS = 20_000  # of train, whose scores are drawn
 DEVIATIONS = 3  # standard deviations above the mean from which on a row counts as an anomaly
 
 
@@ -102,6 +104,8 @@ class RandomCutForest(Algorithm[RandomCutForestHyperparameters]):
                 )
             if "test" in context.channels and not context.stop.is_set():
                 _evaluate(context, model, workers)
+            if context.channels["train"].input_mode is not InputMode.PIPE and not context.stop.is_set():
+                _picture_train(context, model, workers)
             return model
 
     @classmethod
@@ -251,6 +255,7 @@ def _evaluate(
     if not len(anomalies):
         raise ClientError(f"channel test has fewer rows than shingle_size = {model.shingle_size}: there is no shingle")
     figures = quality(np.concatenate(scores), anomalies)
+    context.report.picture(pictures.scores({"test": np.concatenate(scores).tolist()}, name="test-scores"))
     context.report.summary(test={name: round(value, 6) for name, value in figures.items()})
     wanted = context.hyperparameters.eval_metrics
     if "accuracy" in wanted:
@@ -258,6 +263,29 @@ def _evaluate(
     if "precision_recall_fscore" in wanted:
         for name in ("precision", "recall", "f1"):
             context.report.metric(f"test:{name}", figures[name])
+
+
+def _picture_train(
+    context: TrainingContext[RandomCutForestHyperparameters], model: RandomCutForestModel, workers: Workers
+) -> None:
+    """Leave the scores of the first rows of train, in their order, to be looked at."""
+    import numpy as np
+
+    from wildsage.algorithms.randomcutforest.shingles import Shingler
+
+    shingler, scores, rows = Shingler(model.shingle_size, model.feature_dim), [], 0
+    stream = _open(context, "train", 0)
+    for batch in stream:
+        part = batch if rows + len(batch) <= SHOWN_ROWS else batch.part(0, SHOWN_ROWS - rows)
+        rows += len(part)
+        taken = part.features if model.shingle_size == 1 else shingler.take(part.dense())
+        if len(taken):
+            scores.append(model.scores(taken, workers))
+        if rows >= SHOWN_ROWS:
+            break
+    if scores:
+        title = "Anomaly scores" if rows < SHOWN_ROWS else f"Anomaly scores of the first {SHOWN_ROWS:,} rows"
+        context.report.picture(pictures.scores({"train": np.concatenate(scores).tolist()}, title=title))
 
 
 def quality(scores: NDArray[np.float64], anomalies: NDArray[np.bool_]) -> dict[str, float]:

@@ -16,6 +16,7 @@ from wildsage.algorithms.xgboost.model import MODEL_FILE, XGBoostModel
 from wildsage.contract.channels import InputMode
 from wildsage.contract.errors import ClientError
 from wildsage.contract.files import write_json
+from wildsage.contract.pictures import importance
 
 if TYPE_CHECKING:
     from wildsage.algorithms.context import TrainingContext
@@ -260,6 +261,10 @@ def _tell_importance(context: Context, model: XGBoostModel) -> None:
     write_json(context.output_data / IMPORTANCE_FILE, found)
     head = {kind: dict(list(found[kind].items())[:LISTED]) for kind in ("gain", "weight", "cover") if kind in found}
     context.report.summary(feature_importance=head)
+    kind = next(iter(found))
+    shares = {name: max(value) if isinstance(value, list) else value for name, value in found[kind].items()}
+    if shares:
+        context.report.picture(importance(shares, kind))
 
 
 def _rereads(context: Context, size: float) -> bool:
