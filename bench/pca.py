@@ -4,7 +4,7 @@
 
 PYTHON: an interpreter that has scikit-learn and pandas. Rows are random, of falling variance, turned and moved, or with
 `--columns 784` those of mnist-10k, again and again. Ours and the peers' alternate on the same array in memory: ours
-takes it in batches of 16,384 rows at most, IncrementalPCA in batches of the same size; times of one thread are of
+takes it in batches of 8 MB, IncrementalPCA in batches of the same size; times of one thread are of
 the processor, which a busy machine disturbs least, and all are told by the clock, too. Two threads over one are in
 pairs, by the clock. The whole job is from a file to a saved model: ours is `wildsage.runtime.train`, a process of its
 own, as a whole and its training alone; the peer's is pandas and PCA in a process that has loaded them. Exact is NumPy's

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 BASE_BYTES = 250 << 20  # Python, NumPy, Numba with LLVM, the kernels, and what reads rows
 CHANGE_OVER = 2000  # columns from which on a sketch is faster than all products
-SMALLEST_BATCH, LARGEST_BATCH, BATCH_BYTES = 1024, 1 << 14, 1 << 23
+SMALLEST_BATCH, LARGEST_BATCH, BATCH_BYTES = 1024, 1 << 16, 1 << 23
 HEAD_BYTES = 1 << 16  # of a file, by which it is known again
 
 

@@ -1,6 +1,6 @@
 """What PCA keeps between batches: sums of rows, and of products of rows or of a sketch of them.
 
-Rows are shifted by the mean of the first batch, so that a large mean costs no digits of a small variance: a value minus
+Rows are shifted by the mean of the first ones, so that a large mean costs no digits of a small variance: a value minus
 one near it is exact, and what the shift leaves of the mean is taken out in float64 at the end. The same shift makes
 states that began with different batches mergeable.
 """
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wildsage.data.batch import Batch
 
 SMALL_DIM = 256  # up to which products of all columns stay in the second cache, a copy a thread
+SHIFT_ROWS = 1024  # whose mean is the shift: near enough, and a mean in float64 takes as long as the products
 SPARSE_DENSITY = 0.1  # from which on sparse rows are faster as dense ones
 LEAST_SHARE = 1e-7  # of the largest eigenvalue, below which a sketch in float32 knows nothing
 
@@ -49,7 +50,7 @@ class Components:
 class Moments(State):
     """What both kinds of state have in common.
 
-    dim: features; count: rows seen; shift: float32 (d,), of the first batch; sums: float64 (d,), of the shifted rows.
+    dim: features; count: rows seen; shift: float32 (d,), near the mean; sums: float64 (d,), of the shifted rows.
     """
 
     kind: str
@@ -81,7 +82,7 @@ class Moments(State):
     def _take_dense(self, batch: Batch, rows: NDArray[np.float32]) -> None:
         if not self.count:
             with np.errstate(over="ignore"):
-                self.shift[:] = rows.mean(axis=0, dtype=np.float64)
+                self.shift[:] = rows[:SHIFT_ROWS].mean(axis=0, dtype=np.float64)
         self._take_rows(np.ascontiguousarray(rows))
         if not self._is_finite():
             row, column = np.unravel_index(int(np.abs(rows).argmax()), rows.shape)
