@@ -153,6 +153,9 @@ def test_going_on_from_a_model(packed: bool, tmp_path: Path) -> None:
     owners, _ = naive.nearest(after.centres, before.centres)
     moved = np.average(after.centres - before.centres[owners], axis=0, weights=after.weights)
     assert moved == pytest.approx(np.full(4, 0.5 / 6), abs=0.04)
+    fewer = job(tmp_path / "fewer", {"train": csv(ROWS[:300])}, k=1, extra_center_factor=1)
+    fewer = dataclasses.replace(fewer, channels={**fewer.channels, "model": Channel("model", folder)})
+    assert fit(fewer).weights == pytest.approx([1800])
     context = job(tmp_path / "third", {"train": csv(ROWS[:, :3])}, k=5)
     context = dataclasses.replace(context, channels={**context.channels, "model": Channel("model", folder)})
     with pytest.raises(ClientError, match="its centres have 4 features; channel train has 3"):

@@ -37,6 +37,8 @@ def plus_plus(points: Points, weights: Points, k: int, random: np.random.Generat
     Of some candidates drawn by weight times squared distance, the one that leaves the least loss (Arthur and
     Vassilvitskii, SODA 2007, section 6).
     """
+    if k < 1:
+        return np.zeros(0, np.int64)
     squares = np.einsum("nd,nd->n", points, points)
     first = int(random.choice(len(points), p=weights / weights.sum()))
     chosen = [first]
@@ -60,14 +62,14 @@ def plus_plus(points: Points, weights: Points, k: int, random: np.random.Generat
 def distinct_at_random(points: NDArray[np.float32], k: int, random: np.random.Generator) -> NDArray[np.int64]:
     """The places of up to k of some points, at random, no two of them equal."""
     seen: set[bytes] = set()
-    chosen = []
+    chosen: list[int] = []
     for place in random.permutation(len(points)).tolist():
+        if len(chosen) >= k:
+            break
         key = (points[place] + np.float32(0)).tobytes()  # of which -0.0 is 0.0
         if key not in seen:
             seen.add(key)
             chosen.append(place)
-            if len(chosen) == k:
-                break
     return np.array(chosen, np.int64)
 
 

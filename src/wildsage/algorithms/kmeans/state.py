@@ -396,7 +396,8 @@ class KMeansState(State):
 
     def finalise(self, stop: Event) -> Finished:
         """k centres of what was seen; the state stays as it is. Raises ClientError if there are fewer distinct rows."""
-        final = KMeansState(self.parameters, self.features, self._workers, names=self.names)
+        earlier = (self.anchors, self.anchor_weights)  # of which there may be more than k * factor
+        final = KMeansState(self.parameters, self.features, self._workers, names=self.names, earlier=earlier)
         final.restore(self.arrays())
         return final._finish(stop)
 
