@@ -235,10 +235,8 @@ class XGBoostHyperparameters(Hyperparameters):
     )
     subsample: Share = Field(1, description="share of rows drawn per tree")
     tree_method: Literal["auto", "exact", "approx", "hist", "gpu_hist"] = Field(
-        # Not a value that the algorithm finds: it is one of the library's own names, and so a choice like the others.
         "auto",
         description="tree construction method",
-        json_schema_extra={"choices": ["auto", "exact", "approx", "hist", "gpu_hist"], "special_values": []},
     )
     tweedie_variance_power: float = Field(
         1.5,
@@ -259,7 +257,6 @@ class XGBoostHyperparameters(Hyperparameters):
     predictor: Literal["auto", "cpu_predictor", "gpu_predictor"] | None = Field(
         None,
         description="prediction backend",
-        json_schema_extra={"choices": ["auto", "cpu_predictor", "gpu_predictor"], "special_values": []},
     )
     num_parallel_tree: int = Field(1, ge=1, description="trees grown per round")
     sampling_method: Literal["uniform", "gradient_based"] | None = Field(None, description="row sampling on GPU")
