@@ -19,8 +19,9 @@ from tests.data.channels import pipes
 from tests.waiting import until
 from wildsage.algorithms import checkpoint as checkpoints
 from wildsage.algorithms import streaming
+from wildsage.algorithms.checkpoint import fingerprint
 from wildsage.algorithms.context import TrainingContext
-from wildsage.algorithms.streaming import Seen, State, Workers, check_dimension, fingerprint, merged, run
+from wildsage.algorithms.streaming import Seen, State, Workers, check_dimension, merged, run
 from wildsage.contract.channels import Channel, Distribution
 from wildsage.contract.errors import ClientError, DataError
 from wildsage.contract.hyperparameters import Hyperparameters
@@ -180,15 +181,43 @@ def test_another_job_starts_anew(change: str, tmp_path: Path) -> None:
     assert state.batches == 30
 
 
-def test_the_fingerprint_knows_the_worker_and_what_it_is_given(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_fingerprint_knows_the_worker_and_what_it_is_given(
+    whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not whole:
+        monkeypatch.setattr(checkpoints, "WHOLE_BYTES", 0)
     context = job(tmp_path)
     others = [
         fingerprint(dataclasses.replace(context, rank=1, world_size=2)),
         fingerprint(dataclasses.replace(context, hyperparameters=Nothing(rate=2))),
         fingerprint(context, np.arange(3)),
+        fingerprint(context, channels=()),
     ]
-    assert len({fingerprint(context), *others}) == 4
+    assert len({fingerprint(context), *others}) == 5
     assert fingerprint(job(tmp_path)) == fingerprint(context)
+    rated = dataclasses.replace(context, hyperparameters=Nothing(rate=2))
+    assert fingerprint(rated, without=["rate"]) == fingerprint(context, without=["rate"])
+
+
+def test_the_fingerprint_knows_each_byte_of_few_and_pieces_of_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = job(tmp_path)
+    path = context.channels["train"].files()[0]
+    content = bytearray(np.random.default_rng(0).bytes(200_000))
+    monkeypatch.setattr(checkpoints, "PIECE_BYTES", 1000)
+
+    def told(place: int) -> str:
+        changed = bytearray(content)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        return fingerprint(context)
+
+    places = [0, 5_000, 100_001, 199_999]
+    assert len({told(place) for place in places}) == 4
+    monkeypatch.setattr(checkpoints, "WHOLE_BYTES", 1000)
+    assert len({told(place) for place in places}) == 3
 
 
 def test_after_epoch_ends_training_and_stays_ended(tmp_path: Path) -> None:

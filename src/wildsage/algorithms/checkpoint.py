@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
 import struct
 import time
 import tokenize
@@ -13,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wildsage.contract.channels import InputMode
 from wildsage.contract.files import is_beside_name, new_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from wildsage.algorithms.context import Reporter
+    from wildsage.algorithms.context import Reporter, TrainingContext
+    from wildsage.contract.channels import Channel
 
 CHECKPOINT_SHARE = 0.1  # of the time, at most, goes into checkpoints
 CHECKPOINT_FORMAT = 1
@@ -30,6 +33,8 @@ DAMAGED = (
     OSError, EOFError, ValueError, KeyError, TypeError, IndexError, RuntimeError, SyntaxError, MemoryError,
     zipfile.BadZipFile, zlib.error, struct.error, lzma.LZMAError, tokenize.TokenError,
 )  # fmt: skip
+WHOLE_BYTES = 64 << 20  # of a channel that is looked at whole, in some 30 ms; of more, pieces of each file
+PIECE_BYTES, PIECES = 1 << 16, 16
 WRITE_SPEED = 3e8  # bytes/s, what the first checkpoint is taken to be written at
 
 
@@ -79,3 +84,45 @@ class Checkpoint:
             self.report.say(f"the checkpoint cannot be read ({error}): starting anew")
             return False
         return True
+
+
+def fingerprint(
+    context: TrainingContext[Any],
+    *arrays: NDArray[Any],
+    channels: Collection[str] = ("train",),
+    without: Collection[str] = (),
+) -> str:
+    """What a state depends on: hyperparameters, data, the worker's rank, and arrays, as of a model to go on from.
+
+    channels: those whose data it depends on, where the job has them. without: hyperparameters that it does not depend
+    on. A pipe's data is not known before it is read.
+    """
+    given = context.hyperparameters.model_dump(mode="json", exclude=set(without))
+    # A default may mean another thing than the same value that was asked for.
+    asked = sorted(context.hyperparameters.model_fields_set - set(without))
+    data = [[name, _mark(context.channels[name])] for name in channels if name in context.channels]
+    marks = [zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data) for array in arrays]
+    return json.dumps([given, asked, data, context.rank, context.world_size, marks])
+
+
+def _mark(channel: Channel) -> list[Any]:
+    """A channel's type, and names, sizes and checksums of its files; one laid out anew has other times and links."""
+    facts: list[Any] = [channel.content_type, channel.input_mode, channel.distribution]
+    if channel.input_mode is InputMode.PIPE:
+        return facts
+    files = channel.files()
+    whole = sum(path.stat().st_size for path in files) <= WHOLE_BYTES
+    return [*facts, [[str(path.relative_to(channel.path)), *_checksum(path, whole=whole)] for path in files]]
+
+
+def _checksum(path: Path, *, whole: bool) -> tuple[int, int]:
+    """A file's size, and a checksum of it, or of pieces from its begin to its end."""
+    found = 0
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        last = max(0, size - PIECE_BYTES)
+        begins = range(0, size, PIECE_BYTES) if whole else sorted({last * k // (PIECES - 1) for k in range(PIECES)})
+        for begin in begins:
+            file.seek(begin)
+            found = zlib.crc32(file.read(PIECE_BYTES), found)
+    return size, found

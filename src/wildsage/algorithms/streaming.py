@@ -8,17 +8,12 @@ from that.
 
 from __future__ import annotations
 
-import json
-import os
 import time
-import zlib
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
-
-import numpy as np
 
 from wildsage.algorithms.checkpoint import Checkpoint
 from wildsage.contract.channels import InputMode
@@ -26,7 +21,6 @@ from wildsage.contract.errors import ClientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -35,7 +29,6 @@ if TYPE_CHECKING:
     from wildsage.data.readers import RowStream
 
 CHECKPOINT_FILE = "state.npz"
-END_BYTES = 1 << 16  # of a file that tell it from others
 CHECKPOINT_SECONDS = 5.0  # between two, at least: a state is small, but a batch is soon done
 
 
@@ -140,28 +133,6 @@ def run(
             seen.stopped = seen.epochs < epochs
             break
     return seen
-
-
-def fingerprint(context: TrainingContext[Any], *arrays: NDArray[Any]) -> str:
-    """What a state depends on: hyperparameters, the files of channel train (their ends, not all of them), the worker's
-    rank, and arrays, such as those of a model that training goes on from.
-    """
-    channel = context.channels["train"]
-    files = [] if channel.input_mode is InputMode.PIPE else [_mark(path, channel.path) for path in channel.files()]
-    marks = [zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data) for array in arrays]
-    given = context.hyperparameters.model_dump(mode="json")
-    return json.dumps([given, files, channel.content_type, context.rank, context.world_size, marks])
-
-
-def _mark(path: Path, folder: Path) -> list[Any]:
-    """A file's name, size and a checksum of both its ends; a job laid out anew has other times and other links."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        ends = []
-        for begin in (0, max(0, size - END_BYTES)):
-            file.seek(begin)
-            ends.append(zlib.crc32(file.read(END_BYTES)))
-    return [str(path.relative_to(folder)), size, *ends]
 
 
 def _is_pipe(context: TrainingContext[Any]) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from wildsage.algorithms import streaming
 from wildsage.algorithms.base import Algorithm, MemoryEstimate
+from wildsage.algorithms.checkpoint import fingerprint
 from wildsage.algorithms.clock import Clock
 from wildsage.algorithms.kmeans.assignment import Assignment, Centres, TooLargeError
 from wildsage.algorithms.kmeans.hyperparameters import KMeansHyperparameters
@@ -90,7 +91,7 @@ class KMeans(Algorithm[KMeansHyperparameters]):
                     stream,
                     state,
                     epochs=parameters.epochs,
-                    fingerprint=streaming.fingerprint(context, *marks),
+                    fingerprint=fingerprint(context, *marks),
                     after_epoch=after_epoch,
                 )
             with clock.phase("reduce"):

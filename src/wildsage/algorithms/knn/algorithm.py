@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 import time
-import zlib
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wildsage.algorithms.base import Algorithm, MemoryEstimate
+from wildsage.algorithms.checkpoint import fingerprint
 from wildsage.algorithms.knn.hyperparameters import FLAT, IVF_FLAT, IVF_PQ, KNNHyperparameters
 from wildsage.algorithms.knn.model import NearestNeighbours, Settings
 from wildsage.contract.channels import InputMode
@@ -29,6 +28,7 @@ BASE_BYTES = 200 << 20  # Python, NumPy, Numba, faiss, and what the reader holds
 CSV_GROWTH = 2  # bytes of float32 for a byte of text: a digit and a comma
 GZIP_GROWTH = 10
 KEPT_BYTES = 24  # of a row, beside its columns
+OF_ANSWERS = ("k", "faiss_index_ivf_nlists")  # hyperparameters that the sample does not depend on
 FEW_ROWS = 39  # for a centroid: below it faiss warns
 
 
@@ -107,9 +107,10 @@ class KNN(Algorithm[KNNHyperparameters]):
             )  # fmt: skip
             if earlier is not None:
                 state.take_kept(earlier.index.vectors(), earlier.labels, earlier.keys, earlier.settings.rows_seen)
-            fingerprint = _fingerprint(context, dim, earlier)
-            earlier = None  # its memory goes
-            seen = streaming.run(context, stream, state, epochs=1, fingerprint=fingerprint)
+            marks = () if earlier is None else (state.keys, state.labels, state.rows.used)
+            mark = fingerprint(context, *marks, without=OF_ANSWERS)
+            earlier, marks = None, ()  # their memory goes
+            seen = streaming.run(context, stream, state, epochs=1, fingerprint=mark)
             read_s = time.monotonic() - clock
             if state.rows.count < parameters.k:
                 where = "before training was stopped" if seen.stopped else "in channel train"
@@ -292,20 +293,6 @@ def _earlier(context: TrainingContext[KNNHyperparameters], stack: ExitStack, dim
     if settings.index_type == IVF_PQ:
         context.report.say("its rows are what product quantization has kept of them: near, not exact")
     return model
-
-
-def _fingerprint(context: TrainingContext[KNNHyperparameters], dim: int, earlier: NearestNeighbours | None) -> str:
-    """All that the sample depends on."""
-    used = {"sample_size", "seed", "mini_batch_size", "index_metric", "index_type", "faiss_index_pq_m"}
-    used |= {"dimension_reduction_type", "dimension_reduction_target", "predictor_type"}
-    channel = context.channels["train"]
-    files = []
-    if channel.input_mode is not InputMode.PIPE:
-        files = [[path.name, path.stat().st_size] for path in channel.files()]
-    marks = [dim, context.rank, context.world_size, files]
-    if earlier is not None:
-        marks.append([earlier.settings.rows_seen, earlier.settings.rounds, zlib.adler32(earlier.keys.data)])
-    return json.dumps([context.hyperparameters.model_dump(mode="json", include=used), marks])
 
 
 def _bytes_of(channel: Channel) -> int | None:

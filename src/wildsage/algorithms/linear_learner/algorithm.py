@@ -11,6 +11,7 @@ import numpy as np
 
 from wildsage.algorithms import streaming
 from wildsage.algorithms.base import Algorithm, MemoryEstimate
+from wildsage.algorithms.checkpoint import fingerprint
 from wildsage.algorithms.clock import Clock
 from wildsage.algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from wildsage.algorithms.linear_learner.model import Facts, LinearModel
@@ -121,9 +122,9 @@ class _Job:
                 raise ClientError(f"channel train has {stream.label_width} labels a row, and one is wanted")
             self.names = stream.feature_names
             self.validation = Held(context, d) if "validation" in context.channels else None
-            self.state = LinearState(
-                parameters, d, self.workers, keeps_sample=self.validation is None, start=self._start(d)
-            )
+            start = self._start(d)
+            mark = fingerprint(context, *(start or ()), channels=("train", "validation"))
+            self.state = LinearState(parameters, d, self.workers, keeps_sample=self.validation is None, start=start)
             self.state.judge = self._judge
             state = self.state
             report.say(
@@ -132,7 +133,7 @@ class _Job:
             )
             with self.clock.phase("train"):
                 seen = streaming.run(
-                    context, stream, state, epochs=parameters.epochs, fingerprint=self._fingerprint(d),
+                    context, stream, state, epochs=parameters.epochs, fingerprint=mark,
                     after_epoch=self._end_epoch,
                 )  # fmt: skip
         model = self._finish(stopped=seen.stopped)
@@ -154,17 +155,6 @@ class _Job:
     def _settings(self) -> dict[str, float]:
         chosen = self.state.settings[self.state.chosen]
         return {"learning_rate": chosen.rate, "wd": chosen.wd, "l1": chosen.l1}
-
-    def _fingerprint(self, d: int) -> str:
-        import json
-
-        files = {
-            name: [[file.name, file.stat().st_size] for file in channel.files()]
-            for name, channel in sorted(self.context.channels.items())
-        }
-        given = self.parameters.model_dump(mode="json")
-        asked = sorted(self.parameters.model_fields_set)
-        return json.dumps([given, asked, files, d, self.context.rank, self.context.world_size])
 
     def _start(self, d: int) -> Start | None:
         """Weights of the model in channel `model`."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
-import zlib
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wildsage.algorithms.base import Algorithm, MemoryEstimate
+from wildsage.algorithms.checkpoint import fingerprint
 from wildsage.algorithms.model_channel import model_folder
 from wildsage.algorithms.pca.hyperparameters import PCAHyperparameters
 from wildsage.algorithms.pca.model import Facts, PCAModel
@@ -25,13 +24,11 @@ from wildsage.data.readers import open_channel
 
 if TYPE_CHECKING:
     from wildsage.algorithms.context import TrainingContext
-    from wildsage.contract.channels import Channel
     from wildsage.data.readers import RowStream
 
 BASE_BYTES = 250 << 20  # Python, NumPy, Numba with LLVM, the kernels, and what reads rows
 CHANGE_OVER = 2000  # columns from which on a sketch is faster than all products
 SMALLEST_BATCH, LARGEST_BATCH, BATCH_BYTES = 1024, 1 << 16, 1 << 23
-HEAD_BYTES = 1 << 16  # of a file, by which it is known again
 
 
 class PCA(Algorithm[PCAHyperparameters]):
@@ -88,11 +85,10 @@ class PCA(Algorithm[PCAHyperparameters]):
             )
         with closing(stream), Workers(context.threads) as workers:
             state = _make_state(parameters, dim, workers)
-            marks = [parameters.model_dump(mode="json"), stream.batch_rows, *_marks(context.channels["train"])]
-            earlier = 0
+            marks, earlier = [], 0
             if "model" in context.channels:
-                marks.append(_go_on(context, state))
-                earlier = state.count
+                _go_on(context, state)
+                marks, earlier = list(state.arrays().values()), state.count
                 report.say(f"going on from a model of {earlier:,} rows")
             epochs = parameters.epochs if parameters.is_randomized else 1
 
@@ -103,8 +99,13 @@ class PCA(Algorithm[PCAHyperparameters]):
                 return False
 
             seen = run(
-                context, stream, state, epochs=epochs, fingerprint=json.dumps(marks), after_epoch=after_epoch
-            )  # fmt: skip
+                context,
+                stream,
+                state,
+                epochs=epochs,
+                fingerprint=fingerprint(context, *marks),
+                after_epoch=after_epoch,
+            )
             model = _model(context, state, stream.feature_names)
         shares = model.explained[::-1]
         report.summary(
@@ -184,19 +185,8 @@ def _make_state(parameters: PCAHyperparameters, dim: int, workers: Workers) -> C
     return Covariance(dim, workers)
 
 
-def _marks(channel: Channel) -> list[tuple[str, int, int]]:
-    """By which a channel's files are known again: names, sizes, first bytes."""
-    if channel.input_mode is InputMode.PIPE:
-        return []
-    marks = []
-    for path in channel.files():
-        with path.open("rb") as file:
-            marks.append((path.name, path.stat().st_size, zlib.crc32(file.read(HEAD_BYTES))))
-    return marks
-
-
-def _go_on(context: TrainingContext[PCAHyperparameters], state: Covariance | Sketch) -> int:
-    """Become the state of the model in channel `model`. Returns a hash of it; raises ClientError if it does not fit."""
+def _go_on(context: TrainingContext[PCAHyperparameters], state: Covariance | Sketch) -> None:
+    """Become the state of the model in channel `model`. Raises ClientError if it does not fit."""
     parameters = context.hyperparameters
     with model_folder(context.channels["model"], PCAModel, "pca") as folder:
         model = PCAModel.load(folder)
@@ -221,7 +211,6 @@ def _go_on(context: TrainingContext[PCAHyperparameters], state: Covariance | Ske
             state.restore(arrays)
         except (KeyError, ValueError) as error:
             raise ClientError(f"channel model: state.safetensors is damaged: {error}") from error
-        return zlib.crc32(b"" if model.state is None else bytes(model.state))
 
 
 def _check_rows(state: Moments, parameters: PCAHyperparameters) -> None:

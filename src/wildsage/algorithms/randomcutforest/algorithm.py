@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import tempfile
-import zlib
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wildsage.algorithms.base import Algorithm, MemoryEstimate
+from wildsage.algorithms.checkpoint import fingerprint
 from wildsage.algorithms.model_channel import model_folder
 from wildsage.algorithms.randomcutforest.hyperparameters import RandomCutForestHyperparameters
 from wildsage.algorithms.randomcutforest.model import MOST_FEATURES, RandomCutForestModel
@@ -73,14 +72,13 @@ class RandomCutForest(Algorithm[RandomCutForestHyperparameters]):
                 scores = ScoreFile(context.output_data / SCORES_FILE)
                 stack.callback(scores.close)
             state = ForestState(parameters, dim, workers, rank=context.rank, scores=scores)
-            mark = 0
+            marks: list[NDArray[Any]] = []
             if "model" in context.channels:
                 earlier = _earlier(context, dim)
                 state.go_on_from(earlier)
-                mark = zlib.crc32(earlier.forest.keys.tobytes(), earlier.seen & 0xFFFFFFFF)
+                marks = list(state.arrays().values())
                 context.report.say(f"going on from a forest that has seen {earlier.seen:,} rows")
-            fingerprint = json.dumps([parameters.model_dump(mode="json"), dim, mark, _files(context), context.rank])
-            streaming.run(context, stream, state, epochs=1, fingerprint=fingerprint)
+            streaming.run(context, stream, state, epochs=1, fingerprint=fingerprint(context, *marks))
             if not state.seen:
                 if context.stop.is_set():
                     raise ClientError("training was stopped before a row was read")
@@ -198,11 +196,6 @@ def _check_series(context: TrainingContext[RandomCutForestHyperparameters]) -> N
             "shingle_size above 1 needs rows in their order, and several instances share a replicated channel row by "
             "row: make channel train ShardedByS3Key, a series in each file, or use one instance"
         )
-
-
-def _files(context: TrainingContext[RandomCutForestHyperparameters]) -> list[tuple[str, int]]:
-    """What of the data is told by names and sizes."""
-    return [(file.name, file.stat().st_size) for file in context.channels["train"].files()]
 
 
 def _earlier(context: TrainingContext[RandomCutForestHyperparameters], dim: int) -> RandomCutForestModel:

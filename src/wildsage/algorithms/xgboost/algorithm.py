@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import time
-import zlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from wildsage.algorithms.base import Algorithm, MemoryEstimate
+from wildsage.algorithms.checkpoint import fingerprint
 from wildsage.algorithms.model_channel import model_folder
 from wildsage.algorithms.xgboost.hyperparameters import XGBoostHyperparameters
 from wildsage.algorithms.xgboost.library import library, warnings_of_the_library
@@ -157,8 +159,6 @@ class _Data:
 
     def joined(self) -> Rows:
         """The rows of both channels, for cross validation."""
-        import numpy as np
-
         from wildsage.algorithms.xgboost.rows import Rows
         from wildsage.data.batch import SparseRows
 
@@ -241,10 +241,10 @@ def _earlier(context: Context) -> bytes | None:
 
 
 def _fingerprint(context: Context, data: _Data, begin: bytes | None) -> str:
-    """What a checkpoint depends on: hyperparameters, the model that training began with, and the data by its labels."""
-    asked = context.hyperparameters.model_dump_json(exclude=set(IGNORED))
-    told = f"{asked} {data.rows} {data.width} {zlib.crc32(data.labels.tobytes()):08x}"
-    return hashlib.sha256(told.encode() + (begin or b"")).hexdigest()
+    """What a checkpoint depends on; of a pipe's data the labels, which are read by now."""
+    marks = [data.labels] if begin is None else [data.labels, np.frombuffer(begin, np.uint8)]
+    told = fingerprint(context, *marks, channels=("train", "validation"), without=IGNORED)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _tell_importance(context: Context, model: XGBoostModel) -> None:
