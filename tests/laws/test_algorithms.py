@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from tests.data.channels import pipes
 from tests.laws.samples import SAMPLES, Sample
 from wildsage.algorithms import registry
 from wildsage.algorithms.base import Algorithm, Model
+from wildsage.algorithms.row_model import RowModel
 from wildsage.contract.builtins import table
-from wildsage.contract.channels import Channel, write_channels
+from wildsage.contract.channels import Channel, InputMode, write_channels
 from wildsage.contract.errors import ClientError
 from wildsage.contract.hyperparameters import HyperparameterFact, write_hyperparameters
 from wildsage.contract.layout import Layout
@@ -180,6 +182,20 @@ def test_memory_is_bounded_before_anything_is_read(algorithm: Algorithm[Any], sa
         estimate = algorithm.estimate_memory(context)
     assert estimate.peak_bytes > 0
     assert estimate.advice
+
+
+def test_it_trains_from_pipes_where_the_table_has_them(
+    algorithm: Algorithm[Any], sample: Sample, name: str, tmp_path: Path
+) -> None:
+    allowed = {channel.name: channel.input_modes for channel in table(name).channels}
+    if InputMode.PIPE not in allowed["train"] or not issubclass(algorithm.model, RowModel):
+        return  # text is read once, whatever the epochs
+    content = "".join(sample.channels["train"].values()).encode()
+    epochs = int(sample.hyperparameters.get("epochs", 1))
+    with pipes(tmp_path, [content] * epochs) as channel, job(algorithm, lay_out(tmp_path / "ml", sample)) as context:
+        context = dataclasses.replace(context, channels={"train": channel})
+        assert algorithm.estimate_memory(context).peak_bytes > 0
+        ask(algorithm.train(context), sample)
 
 
 class StopAtFirstMetric(JobReporter):

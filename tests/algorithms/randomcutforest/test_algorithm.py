@@ -189,7 +189,12 @@ def test_bad_data_is_named(tmp_path: Path) -> None:
     train = csv(rows_of(30, 2))
     for name, channels, more, message in (
         ("label", {"train": train, "test": "0,1,2\n3,1,2\n"}, {}, r"line 2, column 1: label 3 is not allowed: 0, or 1"),
-        ("width", {"train": train, "test": "0,1\n"}, {}, r"channel test has 1 features; channel train has 2"),
+        (
+            "width",
+            {"train": train, "test": "0,1\n"},
+            {},
+            r"test/text.txt, line 1: 2 columns, but the labels and feature_dim make 3",
+        ),
         ("nan", {"train": "1,2\nnan,3\n"}, {}, r"line 2, column 1"),
         ("dim", {"train": train}, {"feature_dim": 3}, r"3"),
         ("long", {"train": train}, {"shingle_size": 31}, r"fewer rows than shingle_size = 31"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,9 @@ from wildsage.algorithms.kmeans.model import KMeansModel
 from wildsage.algorithms.kmeans.picture import SHOWN_ROWS, draw
 from wildsage.algorithms.kmeans.state import KMeansState, sample_rows
 from wildsage.algorithms.model_channel import model_folder
+from wildsage.algorithms.row_channel import asked_dim, likely_dim, open_rows
 from wildsage.contract.content_types import CSV, RECORDIO_PROTOBUF
 from wildsage.contract.errors import ClientError
-from wildsage.data.readers import open_channel
 
 if TYPE_CHECKING:
     from wildsage.algorithms.context import TrainingContext
@@ -45,10 +46,7 @@ class KMeans(Algorithm[KMeansHyperparameters]):
     def estimate_memory(self, context: TrainingContext[KMeansHyperparameters]) -> MemoryEstimate:
         """The peak: centres, the rows that are kept, and what threads work in; the number of rows does not matter."""
         parameters = context.hyperparameters
-        features = parameters.feature_dim
-        if features == "auto":
-            with_pipe = context.channels["train"].input_mode.value == "Pipe"
-            features = 1 if with_pipe else _open(context, "train").feature_dim or 1
+        features = likely_dim(context, label_width=0) or 1
         centres = parameters.k * parameters.factor
         floats = (3 + context.threads) * (centres + 32) * (features + 17)  # table, forms, a copy, and sums of a thread
         floats += 2 * sample_rows(parameters, features) * features  # and when it is written to a checkpoint
@@ -67,14 +65,9 @@ class KMeans(Algorithm[KMeansHyperparameters]):
         """
         parameters, clock = context.hyperparameters, Clock()
         stream = _open(context, "train")
-        asked = None if parameters.feature_dim == "auto" else parameters.feature_dim
-        try:
-            features = streaming.check_dimension(asked, stream.feature_dim, "train")
+        with closing(stream), streaming.Workers(context.threads) as workers:
+            features = streaming.check_dimension(asked_dim(context), stream.feature_dim, "train")
             earlier = self._earlier(context, features)
-        except BaseException:
-            stream.close()
-            raise
-        with streaming.Workers(context.threads) as workers:
             state = KMeansState(
                 parameters, features, workers, rank=context.rank, names=stream.feature_names,
                 earlier=None if earlier is None else (earlier.centres, earlier.weights / context.world_size),
@@ -145,20 +138,20 @@ class KMeans(Algorithm[KMeansHyperparameters]):
     ) -> None:
         """Score channel `test`, all rows of it."""
         origin = model.centres.mean(axis=0, dtype=np.float64).astype(np.float32)
-        stream = _open(context, "test", model.feature_dim)
-        if stream.sparse:
-            origin[:] = 0
-        centres = Centres(len(model.centres), model.feature_dim)
-        centres.put(slice(0, len(model.centres)), model.centres - origin)
-        assignment = Assignment(centres, workers, origin)
-        loss, rows = 0.0, 0
-        for batch in stream:
-            try:
-                loss += assignment.run(batch.features)
-            except TooLargeError as error:
-                raise batch.error(error.row, "numbers too large for distances in float32") from error
-            assignment.clear()
-            rows += len(batch)
+        with closing(_open(context, "test", model.feature_dim)) as stream:
+            if stream.sparse:
+                origin[:] = 0
+            centres = Centres(len(model.centres), model.feature_dim)
+            centres.put(slice(0, len(model.centres)), model.centres - origin)
+            assignment = Assignment(centres, workers, origin)
+            loss, rows = 0.0, 0
+            for batch in stream:
+                try:
+                    loss += assignment.run(batch.features)
+                except TooLargeError as error:
+                    raise batch.error(error.row, "numbers too large for distances in float32") from error
+                assignment.clear()
+                rows += len(batch)
         if context.stop.is_set():
             return
         scores = {"msd": loss / max(1, rows), "ssd": loss}
@@ -204,18 +197,9 @@ class KMeans(Algorithm[KMeansHyperparameters]):
 
 def _open(context: TrainingContext[KMeansHyperparameters], name: str, feature_dim: int | None = None) -> RowStream:
     """A channel's rows, without labels unless the content type says otherwise."""
-    parameters, channel = context.hyperparameters, context.channels[name]
+    parameters = context.hyperparameters
     together = max(1, STEP_ROWS // parameters.mini_batch_size)
     if name == "train" and parameters.half_life_time_size:
         together = 1  # within one, nothing fades
-    asked = None if parameters.feature_dim == "auto" else parameters.feature_dim
-    return open_channel(
-        channel,
-        batch_rows=parameters.mini_batch_size * together,
-        feature_dim=feature_dim or asked,
-        label_width=0,
-        threads=context.threads,
-        rank=context.rank if name == "train" else 0,
-        world_size=context.world_size if name == "train" else 1,
-        stop=context.stop,
-    )
+    batch_rows = parameters.mini_batch_size * together
+    return open_rows(context, name, batch_rows=batch_rows, feature_dim=feature_dim, label_width=0)

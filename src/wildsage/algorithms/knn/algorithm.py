@@ -15,6 +15,7 @@ from wildsage.algorithms.base import Algorithm, MemoryEstimate
 from wildsage.algorithms.checkpoint import fingerprint
 from wildsage.algorithms.knn.hyperparameters import FLAT, IVF_FLAT, IVF_PQ, KNNHyperparameters
 from wildsage.algorithms.knn.model import NearestNeighbours, Settings
+from wildsage.algorithms.row_channel import asked_dim, open_rows
 from wildsage.contract.channels import InputMode
 from wildsage.contract.errors import ClientError
 
@@ -65,28 +66,18 @@ class KNN(Algorithm[KNNHyperparameters]):
         from wildsage.algorithms.knn.index import library
         from wildsage.algorithms.knn.preparation import Preparation
         from wildsage.algorithms.knn.state import Sample
-        from wildsage.data.readers import open_channel
 
         library()  # its absence is told before anything is read
         parameters, report = context.hyperparameters, context.report
         for note in parameters.notes():
             report.say(note)
         clock = time.monotonic()
-        stream = open_channel(
-            context.channels["train"],
-            batch_rows=parameters.mini_batch_size,
-            feature_dim=None if parameters.feature_dim == "auto" else parameters.feature_dim,
-            threads=context.threads,
-            rank=context.rank,
-            world_size=context.world_size,
-            stop=context.stop,
-        )
+        stream = open_rows(context, "train", batch_rows=parameters.mini_batch_size)
         with ExitStack() as stack:
             stack.callback(stream.close)
             if stream.label_width != 1:
                 raise ClientError(f"channel train has {stream.label_width} labels a row; k-NN needs one")
-            asked = None if parameters.feature_dim == "auto" else parameters.feature_dim
-            dim = streaming.check_dimension(asked, stream.feature_dim, "train")
+            dim = streaming.check_dimension(asked_dim(context), stream.feature_dim, "train")
             if problems := parameters.target_problems(dim):
                 raise ClientError("\n".join(problems))
             earlier = _earlier(context, stack, dim)
@@ -222,16 +213,9 @@ def _score(context: TrainingContext[KNNHyperparameters], model: NearestNeighbour
     """Report the accuracy, or the mean squared error, on channel `test`; nothing when stopped before its end."""
     from wildsage.algorithms.knn.state import check_classes
     from wildsage.algorithms.streaming import Workers as OneThread
-    from wildsage.data.readers import open_channel
 
     parameters, is_classifier = context.hyperparameters, context.hyperparameters.predictor_type == "classifier"
-    stream = open_channel(
-        context.channels["test"],
-        batch_rows=parameters.mini_batch_size,
-        feature_dim=model.feature_dim,
-        threads=context.threads,
-        stop=context.stop,
-    )
+    stream = open_rows(context, "test", batch_rows=parameters.mini_batch_size, feature_dim=model.feature_dim)
     model.use(workers)
     total, count, begun = 0.0, 0, time.monotonic()
     try:

@@ -15,6 +15,7 @@ from wildsage.algorithms.checkpoint import fingerprint
 from wildsage.algorithms.clock import Clock
 from wildsage.algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from wildsage.algorithms.linear_learner.model import Facts, LinearModel
+from wildsage.algorithms.row_channel import asked_dim, likely_dim, open_rows
 from wildsage.contract.errors import ClientError
 
 if TYPE_CHECKING:
@@ -51,8 +52,7 @@ class LinearLearner(Algorithm[LinearLearnerHyperparameters]):
         from wildsage.algorithms.linear_learner.settings import count_models
 
         parameters = context.hyperparameters
-        with closing(_open(context, "train")) as stream:
-            d = stream.feature_dim or 1
+        d = likely_dim(context) or 1
         models = count_models(parameters, d)
         lanes = 1 if models == 1 and parameters.classes > 1 else -(-models // 16) * 16
         weights = 4 * ARRAYS * (d + 1) * parameters.classes * lanes
@@ -115,8 +115,7 @@ class _Job:
             report.say(note)
         stream = _open(context, "train")
         with closing(stream):
-            asked = parameters.feature_dim
-            d = streaming.check_dimension(None if asked == "auto" else asked, stream.feature_dim, "train")
+            d = streaming.check_dimension(asked_dim(context), stream.feature_dim, "train")
             stream.batch_rows = _batch_rows(parameters, d)
             if stream.label_width != 1:
                 raise ClientError(f"channel train has {stream.label_width} labels a row, and one is wanted")
@@ -339,17 +338,6 @@ def _batch_rows(parameters: LinearLearnerHyperparameters, d: int) -> int:
 
 
 def _open(context: Context, name: str, *, feature_dim: int | None = None) -> RowStream:
-    from wildsage.data.readers import open_channel
-
-    parameters = context.hyperparameters
-    asked = None if parameters.feature_dim == "auto" else parameters.feature_dim
-    shared = name == "train"
-    return open_channel(
-        context.channels[name],
-        batch_rows=max(1000, parameters.mini_batch_size),
-        feature_dim=feature_dim or asked,
-        threads=context.threads,
-        rank=context.rank if shared else 0,
-        world_size=context.world_size if shared else 1,
-        stop=context.stop,
+    return open_rows(
+        context, name, batch_rows=max(1000, context.hyperparameters.mini_batch_size), feature_dim=feature_dim
     )

@@ -16,15 +16,13 @@ from wildsage.algorithms.model_channel import model_folder
 from wildsage.algorithms.pca.hyperparameters import PCAHyperparameters
 from wildsage.algorithms.pca.model import Facts, PCAModel
 from wildsage.algorithms.pca.state import SMALL_DIM, Covariance, Moments, Sketch
+from wildsage.algorithms.row_channel import asked_dim, likely_dim, open_rows
 from wildsage.algorithms.streaming import Workers, check_dimension, run
-from wildsage.contract.channels import InputMode
 from wildsage.contract.errors import ClientError
 from wildsage.contract.pictures import explained_variance
-from wildsage.data.readers import open_channel
 
 if TYPE_CHECKING:
     from wildsage.algorithms.context import TrainingContext
-    from wildsage.data.readers import RowStream
 
 BASE_BYTES = 250 << 20  # Python, NumPy, Numba with LLVM, the kernels, and what reads rows
 CHANGE_OVER = 2000  # columns from which on a sketch is faster than all products
@@ -42,13 +40,9 @@ class PCA(Algorithm[PCAHyperparameters]):
     def estimate_memory(self, context: TrainingContext[PCAHyperparameters]) -> MemoryEstimate:
         """The peak, for the number of columns that the first row has."""
         parameters = context.hyperparameters
-        dim = _asked(parameters)
+        dim = likely_dim(context, label_width=0)
         if dim is None:
-            # A pipe's first bytes must be left to training.
-            if context.channels["train"].input_mode is InputMode.PIPE:
-                return MemoryEstimate(BASE_BYTES, "set feature_dim to know")
-            with closing(_open(context, "train", SMALLEST_BATCH)) as stream:
-                dim = max(1, check_dimension(None, stream.feature_dim, "train"))
+            return MemoryEstimate(BASE_BYTES, "set feature_dim to know")
         rows = _batch_rows(parameters, dim)
         if parameters.is_randomized:
             width = parameters.sketch_width(dim)
@@ -68,10 +62,8 @@ class PCA(Algorithm[PCAHyperparameters]):
         parameters, report = context.hyperparameters, context.report
         for note in parameters.notes():
             report.say(note)
-        stream = _open(context, "train", SMALLEST_BATCH)
-        dim = check_dimension(_asked(parameters), stream.feature_dim, "train")
-        if not dim:
-            raise ClientError("channel train is empty")
+        stream = open_rows(context, "train", batch_rows=SMALLEST_BATCH, label_width=0)
+        dim = check_dimension(asked_dim(context), stream.feature_dim, "train")
         stream.batch_rows = _batch_rows(parameters, dim)
         if parameters.num_components > dim:
             stream.close()
@@ -153,24 +145,6 @@ class PCA(Algorithm[PCAHyperparameters]):
                     cls().train(context).warm_up()
 
 
-def _asked(parameters: PCAHyperparameters) -> int | None:
-    return None if parameters.feature_dim == "auto" else parameters.feature_dim
-
-
-def _open(context: TrainingContext[PCAHyperparameters], channel: str, batch_rows: int) -> RowStream:
-    parameters = context.hyperparameters
-    return open_channel(
-        context.channels[channel],
-        batch_rows=batch_rows,
-        feature_dim=_asked(parameters),
-        label_width=0,
-        threads=context.threads,
-        rank=context.rank,
-        world_size=context.world_size,
-        stop=context.stop,
-    )
-
-
 def _batch_rows(parameters: PCAHyperparameters, dim: int) -> int:
     """Rows taken at once: whole mini-batches, as many as keep threads busy. Components do not depend on it."""
     rows = min(max(BATCH_BYTES // (4 * dim), SMALLEST_BATCH), LARGEST_BATCH)
@@ -241,14 +215,15 @@ def _score(context: TrainingContext[PCAHyperparameters], model: PCAModel) -> Non
     """Report what is lost of the rows of channel `test`."""
     lost = whole = 0.0
     rows = 0
-    with closing(_open(context, "test", _batch_rows(context.hyperparameters, model.feature_dim))) as stream:
-        check_dimension(model.feature_dim, stream.feature_dim, "test")
+    dim = model.feature_dim
+    batch_rows = _batch_rows(context.hyperparameters, dim)
+    with closing(open_rows(context, "test", batch_rows=batch_rows, feature_dim=dim, label_width=0)) as stream:
         for batch in stream:
             errors = model.squared_errors(batch.features)
             lost, whole, rows = lost + errors[0], whole + errors[1], rows + len(batch)
     if context.stop.is_set():
         return
-    error = lost / (rows * model.feature_dim)
+    error = lost / (rows * dim)
     context.report.metric("test:reconstruction_error", error)
     context.report.metric("test:explained_variance_ratio", 1 - lost / whole if whole > 0 else float(np.nan))
     context.report.summary(test_rows=rows, test_reconstruction_error=error)

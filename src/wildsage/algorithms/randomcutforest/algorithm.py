@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from wildsage.algorithms.checkpoint import fingerprint
 from wildsage.algorithms.model_channel import model_folder
 from wildsage.algorithms.randomcutforest.hyperparameters import RandomCutForestHyperparameters
 from wildsage.algorithms.randomcutforest.model import MOST_FEATURES, RandomCutForestModel
+from wildsage.algorithms.row_channel import asked_dim, likely_dim, open_rows
 from wildsage.contract import pictures
 from wildsage.contract.channels import Distribution, InputMode
 from wildsage.contract.errors import ClientError
@@ -46,7 +47,7 @@ class RandomCutForest(Algorithm[RandomCutForestHyperparameters]):
     def estimate_memory(self, context: TrainingContext[RandomCutForestHyperparameters]) -> MemoryEstimate:
         """The samples, three times while they are saved, and the boxes of the trees."""
         parameters = context.hyperparameters
-        dim = _feature_dim(context) * parameters.shingle_size
+        dim = (likely_dim(context, label_width=0) or UNKNOWN_DIM) * parameters.shingle_size
         rows = parameters.num_trees * parameters.num_samples_per_tree
         boxes = rows * 2 * (4 * (2 * dim + 16) + NODE_BYTES) * (2 if parameters.stream_scores else 1)
         peak = BASE_BYTES + 3 * rows * 4 * dim + boxes + 4 * BATCH_BYTES * parameters.shingle_size
@@ -63,8 +64,8 @@ class RandomCutForest(Algorithm[RandomCutForestHyperparameters]):
         parameters = context.hyperparameters
         _check_series(context)
         with ExitStack() as stack:
-            stream = _open(context, "train", 0)
-            dim = streaming.check_dimension(_asked_dim(parameters), stream.feature_dim, "train")
+            stream = stack.enter_context(closing(_open(context, "train", 0)))
+            dim = streaming.check_dimension(asked_dim(context), stream.feature_dim, "train")
             _check_dim(dim, parameters.shingle_size)
             workers = stack.enter_context(streaming.Workers(context.threads))
             scores = None
@@ -149,38 +150,15 @@ class RandomCutForest(Algorithm[RandomCutForestHyperparameters]):
             loaded.answer(read_body(b"1,2\n", "text/csv"), {})
 
 
-def _asked_dim(parameters: RandomCutForestHyperparameters) -> int | None:
-    return None if parameters.feature_dim == "auto" else parameters.feature_dim
-
-
-def _open(context: TrainingContext[RandomCutForestHyperparameters], name: str, label_width: int) -> RowStream:
-    from wildsage.data.readers import open_channel
-
-    parameters = context.hyperparameters
-    asked = _asked_dim(parameters)
-    width = 4 * (asked or 64)
-    return open_channel(
-        context.channels[name],
-        batch_rows=max(LEAST_BATCH, min(MOST_BATCH, BATCH_BYTES // width)),
-        feature_dim=asked,
-        label_width=label_width,
-        threads=context.threads,
-        rank=context.rank,
-        world_size=context.world_size,
-        stop=context.stop,
-    )
-
-
-def _feature_dim(context: TrainingContext[RandomCutForestHyperparameters]) -> int:
-    """Features of a row, as well as can be told without opening a pipe."""
-    asked = _asked_dim(context.hyperparameters)
-    if asked is not None:
-        return asked
-    if context.channels["train"].input_mode is InputMode.PIPE:
-        return UNKNOWN_DIM
-    stream = _open(context, "train", 0)
-    stream.close()
-    return stream.feature_dim or UNKNOWN_DIM
+def _open(
+    context: TrainingContext[RandomCutForestHyperparameters],
+    name: str,
+    label_width: int,
+    feature_dim: int | None = None,
+) -> RowStream:
+    width = 4 * (feature_dim or asked_dim(context) or 64)
+    batch_rows = max(LEAST_BATCH, min(MOST_BATCH, BATCH_BYTES // width))
+    return open_rows(context, name, batch_rows=batch_rows, feature_dim=feature_dim, label_width=label_width)
 
 
 def _check_dim(dim: int, shingle_size: int) -> None:
@@ -226,21 +204,19 @@ def _evaluate(
 
     from wildsage.algorithms.randomcutforest.shingles import Shingler
 
-    stream = _open(context, "test", 1)
-    if stream.feature_dim != model.feature_dim:
-        raise ClientError(f"channel test has {stream.feature_dim} features; channel train has {model.feature_dim}")
     shingler, scores, labels = Shingler(model.shingle_size, model.feature_dim), [], []
-    for batch in stream:
-        found = batch.labels
-        if found is None:
-            raise ClientError("channel test has no labels: 1 for an anomaly, 0 for none, in the first column")
-        wrong = np.flatnonzero((found != 0) & (found != 1))
-        if len(wrong):
-            row = int(wrong[0])
-            raise batch.error(row, f"label {found[row]:g} is not allowed: 0, or 1 for an anomaly", column=1)
-        rows = batch.features if model.shingle_size == 1 else shingler.take(batch.dense())
-        scores.append(model.scores(rows, workers))
-        labels.append(found.copy())
+    with closing(_open(context, "test", 1, model.feature_dim)) as stream:
+        for batch in stream:
+            found = batch.labels
+            if found is None:
+                raise ClientError("channel test has no labels: 1 for an anomaly, 0 for none, in the first column")
+            wrong = np.flatnonzero((found != 0) & (found != 1))
+            if len(wrong):
+                row = int(wrong[0])
+                raise batch.error(row, f"label {found[row]:g} is not allowed: 0, or 1 for an anomaly", column=1)
+            rows = batch.features if model.shingle_size == 1 else shingler.take(batch.dense())
+            scores.append(model.scores(rows, workers))
+            labels.append(found.copy())
     if context.stop.is_set():
         return
     # A shingle has the label of the row that it ends with.
@@ -267,15 +243,15 @@ def _picture_train(
     from wildsage.algorithms.randomcutforest.shingles import Shingler
 
     shingler, scores, rows = Shingler(model.shingle_size, model.feature_dim), [], 0
-    stream = _open(context, "train", 0)
-    for batch in stream:
-        part = batch if rows + len(batch) <= SHOWN_ROWS else batch.part(0, SHOWN_ROWS - rows)
-        rows += len(part)
-        taken = part.features if model.shingle_size == 1 else shingler.take(part.dense())
-        if len(taken):
-            scores.append(model.scores(taken, workers))
-        if rows >= SHOWN_ROWS:
-            break
+    with closing(iter(_open(context, "train", 0))) as batches:  # type: ignore[type-var]  # a generator
+        for batch in batches:
+            part = batch if rows + len(batch) <= SHOWN_ROWS else batch.part(0, SHOWN_ROWS - rows)
+            rows += len(part)
+            taken = part.features if model.shingle_size == 1 else shingler.take(part.dense())
+            if len(taken):
+                scores.append(model.scores(taken, workers))
+            if rows >= SHOWN_ROWS:
+                break
     if scores:
         title = "Anomaly scores" if rows < SHOWN_ROWS else f"Anomaly scores of the first {SHOWN_ROWS:,} rows"
         context.report.picture(pictures.scores({"train": np.concatenate(scores).tolist()}, title=title))
