@@ -8,21 +8,38 @@ import tempfile
 import zlib
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from wildsage.contract.errors import ClientError, DataError
 from wildsage.contract.files import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from wildsage.algorithms.base import Model
+    from wildsage.algorithms.context import TrainingContext
     from wildsage.contract.channels import Channel
 
 CHANNEL = "model"
 ARCHIVES = (".tar.gz", ".tgz", ".tar")
 MOST_MEMBERS = 10_000
 PIECE = 1 << 20  # bytes copied at once
+
+M = TypeVar("M", bound="Model")
+
+
+def earlier_model(context: TrainingContext[Any], kind: type[M], algorithm: str) -> M | None:
+    """The model to go on from; None where the job has none. Raises what `model_folder` and `kind.load` raise."""
+    if CHANNEL not in context.channels:
+        return None
+    with model_folder(context.channels[CHANNEL], kind, algorithm) as folder:
+        return kind.load(folder)
+
+
+def refuse_misfit(problems: Sequence[str]) -> None:
+    """Raise ClientError that says all in which the model does not fit the job, if there is anything."""
+    if problems:
+        raise ClientError(f"channel {CHANNEL}: {'; '.join(problems)}")
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from tests.algorithms.kmeans.jobs import batch, sparse
-from wildsage.algorithms.kmeans.model import MODEL_FILE, KMeansModel
+from wildsage.algorithms.kmeans.model import KMeansModel
+from wildsage.algorithms.model_file import MODEL_FILE
 from wildsage.contract.errors import DataError
 from wildsage.data.readers import read_body
 

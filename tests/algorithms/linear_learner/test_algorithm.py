@@ -19,7 +19,8 @@ from tests.algorithms.linear_learner.jobs import blobs, csv, fit, job, libsvm, l
 from tests.waiting import until
 from wildsage.algorithms.linear_learner import LinearLearner
 from wildsage.algorithms.linear_learner.hyperparameters import LOSSES, LinearLearnerHyperparameters
-from wildsage.algorithms.linear_learner.model import FILE, LinearModel
+from wildsage.algorithms.linear_learner.model import LinearModel
+from wildsage.algorithms.model_file import MODEL_FILE
 from wildsage.contract.channels import Channel, write_channels
 from wildsage.contract.errors import ClientError, DataError
 from wildsage.contract.hyperparameters import write_hyperparameters
@@ -191,7 +192,7 @@ def test_training_goes_on_from_a_model(packed: bool, tmp_path: Path) -> None:
     if packed:
         (tmp_path / "packed").mkdir()
         with tarfile.open(tmp_path / "packed" / "model.tar.gz", "w:gz") as archive:
-            archive.add(folder / FILE, FILE)
+            archive.add(folder / MODEL_FILE, MODEL_FILE)
         folder = tmp_path / "packed"
     settings = {"predictor_type": "regressor", "epochs": 1, "learning_rate": 1e-4}
     context = job(tmp_path / "second", channels, second, **settings)
@@ -243,7 +244,7 @@ def test_a_killed_job_goes_on(tmp_path: Path) -> None:
                 until(lambda layout=layout: any(layout.checkpoints.glob("*.npz")), 60)  # type: ignore[misc]
                 process.send_signal(signal.SIGKILL)
                 process.communicate()
-                assert not (layout.model / FILE).exists()
+                assert not (layout.model / MODEL_FILE).exists()
                 process = start(layout)
             output, _ = process.communicate()
         finally:
@@ -252,7 +253,7 @@ def test_a_killed_job_goes_on(tmp_path: Path) -> None:
                 process.communicate()
         assert process.returncode == 0, output
         assert (b"going on from the checkpoint" in output) == (name == "killed")
-        models.append((layout.model / FILE).read_bytes())
+        models.append((layout.model / MODEL_FILE).read_bytes())
     assert models[0] == models[1]
 
 
@@ -261,12 +262,12 @@ def test_a_damaged_model_is_told(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     model.save(folder)
-    whole = (folder / FILE).read_bytes()
-    (folder / FILE).write_bytes(whole[:-5])
+    whole = (folder / MODEL_FILE).read_bytes()
+    (folder / MODEL_FILE).write_bytes(whole[:-5])
     assert LinearModel.recognises(folder)
-    with pytest.raises(DataError, match="the model is damaged"):
+    with pytest.raises(DataError, match="not a model of linear-learner: Error while"):
         LinearModel.load(folder)
-    (folder / FILE).write_bytes(b"PK\3\4" + whole)
+    (folder / MODEL_FILE).write_bytes(b"PK\3\4" + whole)
     assert not LinearModel.recognises(folder)
 
 

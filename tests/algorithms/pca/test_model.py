@@ -11,8 +11,9 @@ import pytest
 from safetensors import safe_open
 
 from tests.algorithms.pca.jobs import batch, csv, job, sparse, table
+from wildsage.algorithms.model_file import MODEL_FILE
 from wildsage.algorithms.pca import PCA
-from wildsage.algorithms.pca.model import MODEL_FILE, STATE_FILE, PCAModel
+from wildsage.algorithms.pca.model import STATE_FILE, PCAModel
 from wildsage.contract.errors import DataError
 from wildsage.data.readers import read_body
 
@@ -97,7 +98,7 @@ def test_a_model_without_its_state_answers(tmp_path: Path) -> None:
 def test_files_of_others_are_not_taken_for_ours(content: bytes, tmp_path: Path) -> None:
     (tmp_path / MODEL_FILE).write_bytes(content)
     assert not PCAModel.recognises(tmp_path)
-    with pytest.raises(DataError, match="not a model of PCA"):
+    with pytest.raises(DataError, match="not a model of pca"):
         PCAModel.load(tmp_path)
 
 
@@ -105,7 +106,7 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     folder = saved(fitted(tmp_path, table(50, 3)), tmp_path / "model")
     whole = (folder / MODEL_FILE).read_bytes()
     (folder / MODEL_FILE).write_bytes(whole[:-9])
-    with pytest.raises(DataError, match=r"model_algo-1.*not a model of PCA"):
+    with pytest.raises(DataError, match=r"model_algo-1.*not a model of pca"):
         PCAModel.load(folder)
     (folder / MODEL_FILE).write_bytes(whole)
     state = (folder / STATE_FILE).read_bytes()

@@ -193,7 +193,7 @@ def test_bad_data_is_named(tmp_path: Path) -> None:
             "width",
             {"train": train, "test": "0,1\n"},
             {},
-            r"test/text.txt, line 1: 2 columns, but the labels and feature_dim make 3",
+            r"test/text.txt, line 1: 2 columns, but .* make 3",
         ),
         ("nan", {"train": "1,2\nnan,3\n"}, {}, r"line 2, column 1"),
         ("dim", {"train": train}, {"feature_dim": 3}, r"3"),

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.algorithms.randomcutforest.jobs import csv, rows_of
+from wildsage.algorithms.model_file import MODEL_FILE
 from wildsage.algorithms.randomcutforest import forest as forests
 from wildsage.algorithms.randomcutforest.forest import Forest
-from wildsage.algorithms.randomcutforest.model import MODEL_FILE, RandomCutForestModel, level
+from wildsage.algorithms.randomcutforest.model import RandomCutForestModel, level
 from wildsage.algorithms.randomcutforest.shingles import shingled
 from wildsage.algorithms.streaming import Workers
 from wildsage.contract.errors import ClientError, DataError
@@ -128,7 +129,7 @@ def test_other_files_of_the_same_name_are_not_recognised(tmp_path: Path) -> None
     for content in (b"", b"\x08\0\0\0\0\0\0\0{}      ", b"\xff" * 100, b"\x02\0\0\0\0\0\0\0[]"):
         (tmp_path / MODEL_FILE).write_bytes(content)
         assert not RandomCutForestModel.recognises(tmp_path)
-        with pytest.raises(DataError, match="no model of a random cut forest"):
+        with pytest.raises(DataError, match="not a model of randomcutforest"):
             RandomCutForestModel.load(tmp_path)
 
 

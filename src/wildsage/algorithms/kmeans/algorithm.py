@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from contextlib import closing
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,10 +17,9 @@ from wildsage.algorithms.kmeans.hyperparameters import KMeansHyperparameters
 from wildsage.algorithms.kmeans.model import KMeansModel
 from wildsage.algorithms.kmeans.picture import SHOWN_ROWS, draw
 from wildsage.algorithms.kmeans.state import KMeansState, sample_rows
-from wildsage.algorithms.model_channel import model_folder
+from wildsage.algorithms.model_channel import earlier_model, refuse_misfit
 from wildsage.algorithms.row_channel import asked_dim, likely_dim, open_rows
 from wildsage.contract.content_types import CSV, RECORDIO_PROTOBUF
-from wildsage.contract.errors import ClientError
 
 if TYPE_CHECKING:
     from wildsage.algorithms.context import TrainingContext
@@ -120,14 +117,11 @@ class KMeans(Algorithm[KMeansHyperparameters]):
 
     def _earlier(self, context: TrainingContext[KMeansHyperparameters], features: int) -> KMeansModel | None:
         """The model in channel `model`, if there is one. Raises ClientError for one that does not fit."""
-        if "model" not in context.channels:
+        model = earlier_model(context, KMeansModel, self.name)
+        if model is None:
             return None
-        with model_folder(context.channels["model"], KMeansModel, self.name) as folder:
-            model = KMeansModel.load(folder)
         if model.feature_dim != features:
-            raise ClientError(
-                f"channel model: its centres have {model.feature_dim:,} features; channel train has {features:,}"
-            )
+            refuse_misfit([f"its centres have {model.feature_dim:,} features; channel train has {features:,}"])
         context.report.say(
             f"going on from a model of {len(model.centres):,} centres, for {round(float(model.weights.sum())):,} rows"
         )
@@ -161,8 +155,7 @@ class KMeans(Algorithm[KMeansHyperparameters]):
     @classmethod
     def warm_up(cls) -> None:
         """Compile every kernel that training and answering need, by going through small jobs."""
-        from wildsage.algorithms.context import Silence, TrainingContext
-        from wildsage.contract.channels import Channel
+        from wildsage.algorithms.rehearsal import rehearse
         from wildsage.data.record import Record, Tensor, encode, frame
         from wildsage.data.recordio import write_numpy_to_dense_tensor
         from wildsage.data.warm import warm_up
@@ -174,25 +167,8 @@ class KMeans(Algorithm[KMeansHyperparameters]):
         keys = np.arange(1, dtype=np.int64)
         sparse = b"".join(frame(encode(Record({"values": Tensor(row[:1], keys, (2,))}))) for row in rows)
         text = "".join(f"{a},{b}\n" for a, b in rows.tolist()).encode()
-        jobs = {
-            "csv": (text, CSV),
-            "dense": (dense.getvalue(), RECORDIO_PROTOBUF),
-            "sparse": (sparse, RECORDIO_PROTOBUF),
-        }
-        with tempfile.TemporaryDirectory() as name:
-            for job, (content, content_type) in jobs.items():
-                base = Path(name) / job
-                (base / "train").mkdir(parents=True)
-                (base / "model").mkdir()
-                (base / "train" / "rows").write_bytes(content)
-                channel = Channel("train", base / "train", content_type)
-                parameters = KMeansHyperparameters.parse({"k": 2, "mini_batch_size": 9})
-                context: TrainingContext[Any] = TrainingContext(
-                    parameters, {"train": channel, "test": channel}, base, base / "checkpoints", Silence()
-                )
-                model = cls().train(context)
-                model.save(base / "model")
-                KMeansModel.load(base / "model").warm_up()
+        for content, kind in ((text, CSV), (dense.getvalue(), RECORDIO_PROTOBUF), (sparse, RECORDIO_PROTOBUF)):
+            rehearse(cls, content, kind, channels=("train", "test"), k=2, mini_batch_size=9)
 
 
 def _open(context: TrainingContext[KMeansHyperparameters], name: str, feature_dim: int | None = None) -> RowStream:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from wildsage.algorithms.base import Algorithm, MemoryEstimate
 from wildsage.algorithms.checkpoint import fingerprint
 from wildsage.algorithms.knn.hyperparameters import FLAT, IVF_FLAT, IVF_PQ, KNNHyperparameters
 from wildsage.algorithms.knn.model import NearestNeighbours, Settings
+from wildsage.algorithms.model_channel import earlier_model, refuse_misfit
 from wildsage.algorithms.row_channel import asked_dim, open_rows
 from wildsage.contract.channels import InputMode
 from wildsage.contract.errors import ClientError
@@ -80,7 +79,7 @@ class KNN(Algorithm[KNNHyperparameters]):
             dim = streaming.check_dimension(asked_dim(context), stream.feature_dim, "train")
             if problems := parameters.target_problems(dim):
                 raise ClientError("\n".join(problems))
-            earlier = _earlier(context, stack, dim)
+            earlier = _earlier(context, dim)
             if earlier is None:
                 reduced = parameters.dimension_reduction_target or dim
                 multiple = parameters.subvectors(reduced) if parameters.index_type == IVF_PQ else 1
@@ -131,41 +130,22 @@ class KNN(Algorithm[KNNHyperparameters]):
     @classmethod
     def warm_up(cls) -> None:
         """Compile every kernel that training and answering need, by going through small jobs and their models."""
-        from wildsage.algorithms.context import Silence, TrainingContext
-        from wildsage.contract.channels import Channel
-        from wildsage.data.readers import read_body
+        from wildsage.algorithms.rehearsal import rehearse
+        from wildsage.contract.content_types import CSV
         from wildsage.data.warm import warm_up
 
         warm_up()
-        with tempfile.TemporaryDirectory() as folder:
-            base = Path(folder)
-            channel = Channel("train", base / "train")
-            channel.path.mkdir()
-            random = np.random.default_rng(0)
-            lines = [f"{i % 3},{','.join(map(str, random.integers(0, 99, 40)))}\n" for i in range(60)]
-            (channel.path / "rows.csv").write_text("".join(lines))
-            reduced: dict[str, Any] = {"dimension_reduction_target": 20, "index_metric": "COSINE"}
-            for number, more in enumerate(
-                (
-                    {"predictor_type": "classifier"},
-                    {"predictor_type": "classifier", "dimension_reduction_type": "sign", **reduced},
-                    {"predictor_type": "regressor", "dimension_reduction_type": "fjlt", **reduced},
-                    {"predictor_type": "regressor", "index_type": IVF_FLAT},
-                )
-            ):
-                # Fewer rows are kept than there are, so that some have to go.
-                parameters = KNNHyperparameters.parse({"k": 2, "sample_size": 40, "mini_batch_size": 30, **more})
-                checkpoints = base / f"checkpoints{number}"
-                context: TrainingContext[Any] = TrainingContext(
-                    parameters, {"train": channel}, base, checkpoints, Silence(), threads=2
-                )
-                model = cls().train(context)
-                made = base / f"model{number}"
-                made.mkdir()
-                model.save(made)
-                loaded = NearestNeighbours.load(made)
-                loaded.warm_up()
-                loaded.answer(read_body(",".join("1" * 40).encode(), "text/csv"), {})
+        random = np.random.default_rng(0)
+        content = "".join(f"{i % 3},{','.join(map(str, random.integers(0, 99, 40)))}\n" for i in range(60)).encode()
+        reduced: dict[str, Any] = {"dimension_reduction_target": 20, "index_metric": "COSINE"}
+        for more in (
+            {"predictor_type": "classifier"},
+            {"predictor_type": "classifier", "dimension_reduction_type": "sign", **reduced},
+            {"predictor_type": "regressor", "dimension_reduction_type": "fjlt", **reduced},
+            {"predictor_type": "regressor", "index_type": IVF_FLAT},
+        ):
+            # Fewer rows are kept than there are, so that some have to go.
+            rehearse(cls, content, CSV, threads=2, k=2, sample_size=40, mini_batch_size=30, **more)
 
 
 def _index(context: TrainingContext[KNNHyperparameters], state: Sample, settings: Settings) -> NearestNeighbours:
@@ -244,16 +224,12 @@ def _score(context: TrainingContext[KNNHyperparameters], model: NearestNeighbour
     context.report.summary(test_examples=count, test_seconds=round(seconds, 3), **{f"test_{name}": value})
 
 
-def _earlier(context: TrainingContext[KNNHyperparameters], stack: ExitStack, dim: int) -> NearestNeighbours | None:
+def _earlier(context: TrainingContext[KNNHyperparameters], dim: int) -> NearestNeighbours | None:
     """Load the model in channel `model`, and check that training can go on from it."""
-    from wildsage.algorithms.model_channel import model_folder
-
-    if "model" not in context.channels:
+    model = earlier_model(context, NearestNeighbours, KNN.name)
+    if model is None:
         return None
     parameters = context.hyperparameters
-    model = NearestNeighbours.load(
-        stack.enter_context(model_folder(context.channels["model"], NearestNeighbours, KNN.name))
-    )
     settings, problems = model.settings, []
     if settings.feature_dim != dim:
         problems.append(f"its rows have {settings.feature_dim} features, and those of channel train {dim}")
@@ -271,8 +247,7 @@ def _earlier(context: TrainingContext[KNNHyperparameters], stack: ExitStack, dim
         problems.append(f"its dimension_reduction_target is {theirs}, so that must be so again")
     if parameters.predictor_type == "classifier" and bool((model.labels != np.floor(model.labels)).any()):
         problems.append("its labels are no classes, so predictor_type must be regressor")
-    if problems:
-        raise ClientError(f"channel model: {'; '.join(problems)}")
+    refuse_misfit(problems)
     context.report.say(f"going on from a model of {model.index.count:,} rows, of {settings.rows_seen:,} seen")
     if settings.index_type == IVF_PQ:
         context.report.say("its rows are what product quantization has kept of them: near, not exact")

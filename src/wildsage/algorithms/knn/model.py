@@ -164,7 +164,7 @@ class NearestNeighbours(RowModel):
 
     def warm_up(self) -> None:
         """Compile the kernels, and touch the index."""
-        self.neighbours(np.zeros((1, self.feature_dim), np.float32))
+        self.answer(self.rows_of([[0.0] * self.feature_dim]), {})
 
     def neighbours(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Distances and labels of the k nearest rows, (n, k) each, nearest first. rows: float32 (n, feature_dim).

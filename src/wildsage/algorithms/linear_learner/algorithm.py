@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from wildsage.algorithms.checkpoint import fingerprint
 from wildsage.algorithms.clock import Clock
 from wildsage.algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from wildsage.algorithms.linear_learner.model import Facts, LinearModel
+from wildsage.algorithms.model_channel import earlier_model, refuse_misfit
 from wildsage.algorithms.row_channel import asked_dim, likely_dim, open_rows
 from wildsage.contract.errors import ClientError
 
@@ -71,33 +70,21 @@ class LinearLearner(Algorithm[LinearLearnerHyperparameters]):
     @classmethod
     def warm_up(cls) -> None:
         """Compile every kernel that training and answering need, by going through small jobs and their models."""
-        from wildsage.algorithms.context import Silence, TrainingContext
-        from wildsage.contract.channels import Channel
+        from wildsage.algorithms.rehearsal import rehearse
+        from wildsage.contract.content_types import CSV, LIBSVM
         from wildsage.data.warm import warm_up
 
         warm_up()
-        dense = "".join(f"{k % 3},{k % 5},{k % 7}\n" for k in range(30))
-        sparse = "".join(f"{k % 3} 0:{k % 5} 1:{k % 7}\n" for k in range(30))
-        jobs = [
-            ("multiclass_classifier", {"num_classes": "3", "num_models": "1"}),
-            ("multiclass_classifier", {"num_classes": "3"}),
-            ("regressor", {}),
-            ("binary_classifier", {"binary_classifier_model_selection_criteria": "f_beta"}),
+        jobs: list[tuple[int, dict[str, Any]]] = [
+            (3, {"predictor_type": "multiclass_classifier", "num_classes": 3, "num_models": 1}),
+            (3, {"predictor_type": "multiclass_classifier", "num_classes": 3}),
+            (3, {"predictor_type": "regressor"}),
+            (2, {"predictor_type": "binary_classifier", "binary_classifier_model_selection_criteria": "f_beta"}),
         ]
-        for kind, text in (("text/csv", dense), ("text/libsvm", sparse)):
-            for predictor, more in jobs:
-                with tempfile.TemporaryDirectory() as folder:
-                    base = Path(folder)
-                    channel = Channel("train", base / "train", kind)
-                    channel.path.mkdir()
-                    rows = text.replace("\n2", "\n1") if predictor == "binary_classifier" else text
-                    (channel.path / "rows").write_text(rows)
-                    values = {"predictor_type": predictor, "epochs": "1", "feature_dim": "2", **more}
-                    context: TrainingContext[Any] = TrainingContext(
-                        LinearLearnerHyperparameters.parse(values), {"train": channel}, base, base / "checkpoints",
-                        Silence(),
-                    )  # fmt: skip
-                    cls().train(context).warm_up()
+        for kind, line in ((CSV, "{},{},{}\n"), (LIBSVM, "{} 0:{} 1:{}\n")):
+            for labels, values in jobs:
+                content = "".join(line.format(k % labels, k % 5, k % 7) for k in range(30)).encode()
+                rehearse(cls, content, kind, epochs=1, feature_dim=2, **values)
 
 
 class _Job:
@@ -157,12 +144,9 @@ class _Job:
 
     def _start(self, d: int) -> Start | None:
         """Weights of the model in channel `model`."""
-        from wildsage.algorithms.model_channel import CHANNEL, model_folder
-
-        if CHANNEL not in self.context.channels:
+        model = earlier_model(self.context, LinearModel, LinearLearner.name)
+        if model is None:
             return None
-        with model_folder(self.context.channels[CHANNEL], LinearModel, LinearLearner.name) as folder:
-            model = LinearModel.load(folder)
         problems = []
         if model.feature_dim != d:
             problems.append(f"it has {model.feature_dim} features, and channel train {d}")
@@ -170,8 +154,7 @@ class _Job:
             problems.append(f"it is a {model.facts.predictor_type}, not a {self.parameters.predictor_type}")
         elif len(model.biases) != self.parameters.classes:
             problems.append(f"it has {len(model.biases)} classes, and num_classes = {self.parameters.classes}")
-        if problems:
-            raise ClientError(f"channel {CHANNEL}: {'; '.join(problems)}")
+        refuse_misfit(problems)
         self.report.say(f"going on from a model of {d:,} features")
         return model.weights, model.biases
 

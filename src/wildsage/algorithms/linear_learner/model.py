@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from wildsage.algorithms import model_file
 from wildsage.algorithms.row_model import RowModel
-from wildsage.contract.errors import ClientError, DataError
-from wildsage.contract.files import write_atomically
+from wildsage.contract.errors import ClientError
 from wildsage.data.batch import SparseRows
 
 if TYPE_CHECKING:
@@ -22,10 +21,7 @@ if TYPE_CHECKING:
     from wildsage.algorithms.row_model import Columns
     from wildsage.data.batch import Batch
 
-FILE = "model_algo-1"
-FORMAT = "wildsage linear-learner 1"
-KEY = "linear_learner"  # of the one entry of the file's metadata
-MOST_HEAD = 1 << 26  # bytes of a header that is looked at
+FORMAT = "linear-learner"
 PREDICTORS = ("regressor", "binary_classifier", "multiclass_classifier")
 
 
@@ -94,59 +90,33 @@ class LinearModel(RowModel):
         self.answer(Batch(empty, None, None, nowhere), {})
 
     def save(self, folder: Path) -> None:
-        from safetensors.numpy import save
-
-        facts = {"format": FORMAT, **asdict(self.facts)}
-        # One entry: with several, their order in the file is another each time.
-        metadata = {KEY: json.dumps(facts, sort_keys=True)}
-        write_atomically(folder / FILE, save({"weights": self.weights, "biases": self.biases}, metadata))
+        """See Model: one file, model_algo-1."""
+        model_file.save(folder, FORMAT, asdict(self.facts), {"weights": self.weights, "biases": self.biases})
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
-        return _head(folder / FILE) is not None
+        return model_file.holds(folder, FORMAT)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+        """See Model."""
+        return model_file.load(folder, FORMAT, cls._of)
 
-        path = folder / FILE
-        facts = _head(path)
-        if facts is None:
-            raise DataError("not a model of linear-learner", file=path)
-        try:
-            names = facts.get("feature_names")
-            known = Facts(
-                str(facts["predictor_type"]), str(facts["loss"]), float(facts["threshold"]),
-                None if names is None else tuple(map(str, names)),
-            )  # fmt: skip
-            arrays = load_file(path)
-            weights, biases = arrays["weights"], arrays["biases"]
-        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-            raise DataError(f"the model is damaged: {error}", file=path) from error
-        if (
-            weights.dtype != np.float64 or biases.dtype != np.float64 or weights.ndim != 2 or not weights.size
-            or biases.shape != weights.shape[:1] or known.predictor_type not in PREDICTORS
-            or (known.predictor_type != "multiclass_classifier") != (len(biases) == 1)
-        ):  # fmt: skip
-            raise DataError("the model is damaged: its parts do not fit", file=path)
-        return cls(weights, biases, known)
+    @classmethod
+    def _of(cls, told: model_file.Facts, arrays: model_file.Arrays) -> Self:
+        weights, biases = arrays["weights"], arrays["biases"]
+        fits = weights.ndim == 2 and weights.size > 0 and biases.shape == weights.shape[:1]
+        if not fits or weights.dtype != np.float64 or biases.dtype != np.float64:
+            raise ValueError("its arrays do not fit each other")
+        names = model_file.feature_names(told, weights.shape[1])
+        facts = Facts(str(told["predictor_type"]), str(told["loss"]), float(told["threshold"]), names)
+        if facts.predictor_type not in PREDICTORS:
+            raise ValueError(f"its predictor_type is {facts.predictor_type}")
+        if (facts.predictor_type != "multiclass_classifier") != (len(biases) == 1):
+            raise ValueError(f"a {facts.predictor_type} has no {len(biases)} biases")
+        return cls(weights, biases, facts)
 
 
 def _sigmoid(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     e = np.exp(-np.abs(scores))
     return np.where(scores >= 0, 1 / (1 + e), e / (1 + e))
-
-
-def _head(path: Path) -> dict[str, Any] | None:
-    """What a file says that it is; None for one of another kind."""
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= MOST_HEAD:
-                return None
-            metadata = json.loads(file.read(length))["__metadata__"]
-            facts = json.loads(metadata[KEY])
-            return facts if facts["format"] == FORMAT else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from contextlib import closing
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wildsage.algorithms.base import Algorithm, MemoryEstimate
 from wildsage.algorithms.checkpoint import fingerprint
-from wildsage.algorithms.model_channel import model_folder
+from wildsage.algorithms.model_channel import earlier_model, refuse_misfit
 from wildsage.algorithms.pca.hyperparameters import PCAHyperparameters
 from wildsage.algorithms.pca.model import Facts, PCAModel
 from wildsage.algorithms.pca.state import SMALL_DIM, Covariance, Moments, Sketch
@@ -78,8 +76,9 @@ class PCA(Algorithm[PCAHyperparameters]):
         with closing(stream), Workers(context.threads) as workers:
             state = _make_state(parameters, dim, workers)
             marks, earlier = [], 0
-            if "model" in context.channels:
-                _go_on(context, state)
+            model_before = earlier_model(context, PCAModel, self.name)
+            if model_before is not None:
+                _go_on(parameters, model_before, state)
                 marks, earlier = list(state.arrays().values()), state.count
                 report.say(f"going on from a model of {earlier:,} rows")
             epochs = parameters.epochs if parameters.is_randomized else 1
@@ -121,28 +120,15 @@ class PCA(Algorithm[PCAHyperparameters]):
     @classmethod
     def warm_up(cls) -> None:
         """Compile every kernel that training and answering need, by small jobs on dense and on sparse rows."""
-        from wildsage.algorithms.context import Silence, TrainingContext
-        from wildsage.contract.channels import Channel
+        from wildsage.algorithms.rehearsal import rehearse
         from wildsage.contract.content_types import CSV, LIBSVM
         from wildsage.data.warm import warm_up
 
         warm_up()
-        texts = {CSV: "1,2,3\n4,5,7\n9,8,1\n", LIBSVM: "".join(f"0 {k}:1.5\n" for k in range(40))}
-        for kind, text in texts.items():
+        sparse = "".join(f"0 {k}:1.5\n" for k in range(40)).encode()
+        for kind, content, dim in ((CSV, b"1,2,3\n4,5,7\n9,8,1\n", 3), (LIBSVM, sparse, 40)):
             for mode in ("regular", "randomized"):
-                with tempfile.TemporaryDirectory() as name:
-                    base = Path(name)
-                    (base / "train").mkdir()
-                    (base / "train" / "rows").write_text(text)
-                    dim = 3 if kind == CSV else 40
-                    parameters = PCAHyperparameters.parse(
-                        {"num_components": 1, "algorithm_mode": mode, "feature_dim": dim}
-                    )
-                    channel = Channel("train", base / "train", kind)
-                    context: TrainingContext[Any] = TrainingContext(
-                        parameters, {"train": channel}, base, base / "checkpoints", Silence()
-                    )
-                    cls().train(context).warm_up()
+                rehearse(cls, content, kind, num_components=1, algorithm_mode=mode, feature_dim=dim)
 
 
 def _batch_rows(parameters: PCAHyperparameters, dim: int) -> int:
@@ -159,32 +145,29 @@ def _make_state(parameters: PCAHyperparameters, dim: int, workers: Workers) -> C
     return Covariance(dim, workers)
 
 
-def _go_on(context: TrainingContext[PCAHyperparameters], state: Covariance | Sketch) -> None:
-    """Become the state of the model in channel `model`. Raises ClientError if it does not fit."""
-    parameters = context.hyperparameters
-    with model_folder(context.channels["model"], PCAModel, "pca") as folder:
-        model = PCAModel.load(folder)
-        found = model.state_arrays()
-        if found is None:
-            raise ClientError("channel model: the model has no state.safetensors, without which training can't go on")
-        mode, arrays = found
-        problems = []
-        if model.feature_dim != state.dim:
-            problems.append(f"it has {model.feature_dim} features, and channel train {state.dim}")
-        if mode != state.kind:
-            problems.append(f"it was trained with algorithm_mode={mode}")
-        elif isinstance(state, Sketch):
-            if parameters.epochs > 1:
-                problems.append("its rows cannot be passed over again, so epochs must be 1")
-            width = int(arrays["basis"].shape[1]) if "basis" in arrays else 0
-            if width != state.width:
-                problems.append(f"its num_components and extra_components make {width} together, not {state.width}")
-        if problems:
-            raise ClientError(f"channel model: {'; '.join(problems)}")
-        try:
-            state.restore(arrays)
-        except (KeyError, ValueError) as error:
-            raise ClientError(f"channel model: state.safetensors is damaged: {error}") from error
+def _go_on(parameters: PCAHyperparameters, model: PCAModel, state: Covariance | Sketch) -> None:
+    """Become the state of an earlier model. Raises ClientError if it does not fit."""
+    found = model.state_arrays()
+    if found is None:
+        refuse_misfit(["the model has no state.safetensors, without which training can't go on"])
+        return
+    mode, arrays = found
+    problems = []
+    if model.feature_dim != state.dim:
+        problems.append(f"it has {model.feature_dim} features, and channel train {state.dim}")
+    if mode != state.kind:
+        problems.append(f"it was trained with algorithm_mode={mode}")
+    elif isinstance(state, Sketch):
+        if parameters.epochs > 1:
+            problems.append("its rows cannot be passed over again, so epochs must be 1")
+        width = int(arrays["basis"].shape[1]) if "basis" in arrays else 0
+        if width != state.width:
+            problems.append(f"its num_components and extra_components make {width} together, not {state.width}")
+    refuse_misfit(problems)
+    try:
+        state.restore(arrays)
+    except (KeyError, ValueError) as error:
+        raise ClientError(f"channel model: state.safetensors is damaged: {error}") from error
 
 
 def _check_rows(state: Moments, parameters: PCAHyperparameters) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from wildsage.algorithms import model_file
 from wildsage.algorithms.pca import kernels
 from wildsage.algorithms.pca.state import without_repeats
 from wildsage.algorithms.row_model import RowModel
@@ -28,10 +28,8 @@ if TYPE_CHECKING:
     from wildsage.algorithms.row_model import Columns
     from wildsage.data.batch import Batch
 
-MODEL_FILE, STATE_FILE = "model_algo-1", "state.safetensors"
-KEY = "wildsage-pca"  # of the metadata by which the file is known
-FORMAT = 1
-MOST_HEADER = 1 << 24  # bytes
+STATE_FILE = "state.safetensors"
+FORMAT = "pca"
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class PCAModel(RowModel):
     def of(cls, found: Components, facts: Facts, state: Moments) -> Self:
         """The model of components, and of the state that they came from."""
         kept = {name: np.ascontiguousarray(array) for name, array in _packed(state.arrays()).items()}
-        raw = save(kept, {KEY: json.dumps({"format": FORMAT, "mode": state.kind})})
+        raw = save(kept | {"mode": np.frombuffer(state.kind.encode(), np.uint8)})
         return cls(found.mean, found.vectors.astype(np.float32), np.sqrt(found.scatter), facts, raw)
 
     @property
@@ -119,69 +117,43 @@ class PCAModel(RowModel):
         """Mode and arrays of the state that training goes on from; None where the model has none."""
         if self.state is None:
             return None
-        raw = bytes(self.state)
         try:
-            size = int.from_bytes(raw[:8], "little")
-            facts = json.loads(json.loads(raw[8 : 8 + size])["__metadata__"][KEY])
-            return str(facts["mode"]), _unpacked(load(raw))
+            arrays = load(bytes(self.state))
+            mode = bytes(arrays.pop("mode")).decode()
+            return mode, _unpacked(arrays)
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise DataError(f"not the state of a PCA: {error}", file=STATE_FILE) from error
 
     def save(self, folder: Path) -> None:
-        """model_algo-1: safetensors with mean, v and s, as the cloud's names are; and state.safetensors."""
-        facts = self.facts
-        told = {
-            "format": FORMAT,
-            "rows": facts.rows,
-            "total": facts.total,
-            "subtract_mean": facts.subtract_mean,
-            "mode": facts.mode,
-            "feature_names": facts.feature_names,
-        }
-        tensors: dict[str, NDArray[Any]] = {
-            "mean": self.mean,
-            "v": np.ascontiguousarray(self.vectors),
-            "s": self.singular,
-        }
-        write_atomically(folder / MODEL_FILE, save(tensors, {KEY: json.dumps(told)}))
+        """model_algo-1, with mean, v and s, as the cloud's names are; and state.safetensors."""
+        arrays: dict[str, NDArray[Any]] = {"mean": self.mean, "v": self.vectors, "s": self.singular}
+        model_file.save(folder, FORMAT, asdict(self.facts), arrays)
         if self.state is not None:
             write_atomically(folder / STATE_FILE, bytes(self.state))
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
-        """Whether model_algo-1 is safetensors with our metadata: other algorithms have files of that name."""
-        try:
-            with (folder / MODEL_FILE).open("rb") as file:
-                size = int.from_bytes(file.read(8), "little")
-                return size <= MOST_HEADER and f'"{KEY}"'.encode() in file.read(min(size, 1 << 12))
-        except OSError:
-            return False
+        return model_file.holds(folder, FORMAT)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read model_algo-1; the state is mapped. Raises DataError for a file that is no model."""
-        path = folder / MODEL_FILE
-        try:
-            with safe_open(path, framework="numpy") as file:
-                told = json.loads((file.metadata() or {})[KEY])
-                mean, vectors, singular = (file.get_tensor(name) for name in ("mean", "v", "s"))
-            names = told["feature_names"]
-            facts = Facts(
-                int(told["rows"]),
-                float(told["total"]),
-                bool(told["subtract_mean"]),
-                str(told["mode"]),
-                None if names is None else tuple(map(str, names)),
-            )
-        except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
-            raise DataError(f"not a model of PCA: {error}", file=path) from error
-        shapes = (mean.shape, singular.shape) == ((vectors.shape[0],), vectors.shape[1:]) and vectors.ndim == 2
-        kinds = (mean.dtype, vectors.dtype, singular.dtype) == (np.float64, np.float32, np.float64)
-        if not shapes or not kinds or not vectors.size:
-            raise DataError("not a model of PCA: mean, v and s do not fit together", file=path)
+        """See Model; the state is mapped."""
+        model = model_file.load(folder, FORMAT, cls._of)
         state = folder / STATE_FILE
-        mapped = state.is_file() and state.stat().st_size > 0
-        return cls(mean, vectors, singular, facts, np.memmap(state, np.uint8, "r") if mapped else None)
+        if state.is_file() and state.stat().st_size > 0:
+            model.state = np.memmap(state, np.uint8, "r")
+        return model
+
+    @classmethod
+    def _of(cls, told: model_file.Facts, arrays: model_file.Arrays) -> Self:
+        mean, vectors, singular = (arrays[name] for name in ("mean", "v", "s"))
+        shapes = vectors.ndim == 2 and (mean.shape, singular.shape) == ((vectors.shape[0],), vectors.shape[1:])
+        kinds = mean.dtype == singular.dtype == np.float64 and vectors.dtype == np.float32
+        if not shapes or not kinds or not vectors.size:
+            raise ValueError("mean, v and s do not fit together")
+        names = model_file.feature_names(told, len(mean))
+        facts = Facts(int(told["rows"]), float(told["total"]), bool(told["subtract_mean"]), str(told["mode"]), names)
+        return cls(mean, vectors, singular, facts)
 
     def warm_up(self) -> None:
         row = np.zeros((1, self.feature_dim), np.float32)

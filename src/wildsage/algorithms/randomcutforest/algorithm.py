@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import tempfile
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from wildsage.algorithms.base import Algorithm, MemoryEstimate
 from wildsage.algorithms.checkpoint import fingerprint
-from wildsage.algorithms.model_channel import model_folder
+from wildsage.algorithms.model_channel import earlier_model, refuse_misfit
 from wildsage.algorithms.randomcutforest.hyperparameters import RandomCutForestHyperparameters
 from wildsage.algorithms.randomcutforest.model import MOST_FEATURES, RandomCutForestModel
+from wildsage.algorithms.randomcutforest.shingles import Shingler
 from wildsage.algorithms.row_channel import asked_dim, likely_dim, open_rows
 from wildsage.contract import pictures
 from wildsage.contract.channels import Distribution, InputMode
 from wildsage.contract.errors import ClientError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from wildsage.algorithms.context import TrainingContext
@@ -74,8 +73,8 @@ class RandomCutForest(Algorithm[RandomCutForestHyperparameters]):
                 stack.callback(scores.close)
             state = ForestState(parameters, dim, workers, rank=context.rank, scores=scores)
             marks: list[NDArray[Any]] = []
-            if "model" in context.channels:
-                earlier = _earlier(context, dim)
+            earlier = _earlier(context, dim)
+            if earlier is not None:
                 state.go_on_from(earlier)
                 marks = list(state.arrays().values())
                 context.report.say(f"going on from a forest that has seen {earlier.seen:,} rows")
@@ -110,44 +109,16 @@ class RandomCutForest(Algorithm[RandomCutForestHyperparameters]):
     @classmethod
     def warm_up(cls) -> None:
         """Compile every kernel that training and answering need, by going through small jobs and their model."""
-        import numpy as np
-
-        from wildsage.algorithms.context import Silence, TrainingContext
-        from wildsage.contract.channels import Channel
-        from wildsage.contract.content_types import RECORDIO_PROTOBUF
-        from wildsage.data.readers import read_body
+        from wildsage.algorithms.rehearsal import rehearse
+        from wildsage.contract.content_types import CSV, RECORDIO_PROTOBUF
         from wildsage.data.record import Record, Tensor, encode, frame
         from wildsage.data.warm import warm_up
 
         warm_up()
-        sparse = frame(encode(Record({"values": Tensor(np.ones(1, np.float32), np.ones(1, np.int64), (2,))})))
-        numbers = io.StringIO()
-        np.savetxt(numbers, np.random.default_rng(0).normal(size=(100, 2)), "%.4f", ",")
-        with tempfile.TemporaryDirectory() as folder:
-            base = Path(folder)
-            for name, content in (("sparse", sparse * 20), ("dense", numbers.getvalue().encode())):
-                (base / name).mkdir()
-                (base / name / "rows").write_bytes(content)
-            for name, kind, streamed in (
-                ("sparse", RECORDIO_PROTOBUF, "false"),
-                ("dense", "text/csv", "false"),
-                ("dense", "text/csv", "true"),
-            ):
-                parameters = RandomCutForestHyperparameters.parse(
-                    {"num_trees": 50, "num_samples_per_tree": 8, "stream_scores": streamed}
-                )
-                context: TrainingContext[Any] = TrainingContext(
-                    parameters,
-                    {"train": Channel("train", base / name, kind)},
-                    base,
-                    base / f"checkpoints-{name}-{streamed}",
-                    Silence(),
-                )
-                model = cls().train(context)
-            model.save(base)
-            loaded = RandomCutForestModel.load(base)
-            loaded.warm_up()
-            loaded.answer(read_body(b"1,2\n", "text/csv"), {})
+        sparse = frame(encode(Record({"values": Tensor(np.ones(1, np.float32), np.ones(1, np.int64), (2,))}))) * 20
+        dense = "".join(f"{a:.4f},{b:.4f}\n" for a, b in np.random.default_rng(0).normal(size=(100, 2))).encode()
+        for content, kind, streamed in ((sparse, RECORDIO_PROTOBUF, False), (dense, CSV, False), (dense, CSV, True)):
+            rehearse(cls, content, kind, num_trees=50, num_samples_per_tree=8, stream_scores=streamed)
 
 
 def _open(
@@ -176,11 +147,12 @@ def _check_series(context: TrainingContext[RandomCutForestHyperparameters]) -> N
         )
 
 
-def _earlier(context: TrainingContext[RandomCutForestHyperparameters], dim: int) -> RandomCutForestModel:
-    """The forest in channel `model`. Raises ClientError that names all that does not fit the job."""
+def _earlier(context: TrainingContext[RandomCutForestHyperparameters], dim: int) -> RandomCutForestModel | None:
+    """The forest in channel `model`, if there is one. Raises ClientError that names all that does not fit the job."""
     parameters = context.hyperparameters
-    with model_folder(context.channels["model"], RandomCutForestModel, RandomCutForest.name) as folder:
-        model = RandomCutForestModel.load(folder)
+    model = earlier_model(context, RandomCutForestModel, RandomCutForest.name)
+    if model is None:
+        return None
     problems = [
         f"it has {what} = {found}, and the job {wanted}"
         for what, found, wanted in (
@@ -191,8 +163,7 @@ def _earlier(context: TrainingContext[RandomCutForestHyperparameters], dim: int)
         )
         if found != wanted
     ]
-    if problems:
-        raise ClientError(f"channel model: {'; '.join(problems)}")
+    refuse_misfit(problems)
     return model
 
 
@@ -200,10 +171,6 @@ def _evaluate(
     context: TrainingContext[RandomCutForestHyperparameters], model: RandomCutForestModel, workers: Workers
 ) -> None:
     """Report how well the scores of channel test tell its labels."""
-    import numpy as np
-
-    from wildsage.algorithms.randomcutforest.shingles import Shingler
-
     shingler, scores, labels = Shingler(model.shingle_size, model.feature_dim), [], []
     with closing(_open(context, "test", 1, model.feature_dim)) as stream:
         for batch in stream:
@@ -238,10 +205,6 @@ def _picture_train(
     context: TrainingContext[RandomCutForestHyperparameters], model: RandomCutForestModel, workers: Workers
 ) -> None:
     """Leave the scores of the first rows of train, in their order, to be looked at."""
-    import numpy as np
-
-    from wildsage.algorithms.randomcutforest.shingles import Shingler
-
     shingler, scores, rows = Shingler(model.shingle_size, model.feature_dim), [], 0
     with closing(iter(_open(context, "train", 0))) as batches:  # type: ignore[type-var]  # a generator
         for batch in batches:

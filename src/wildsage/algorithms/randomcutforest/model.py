@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from wildsage.algorithms import model_file
 from wildsage.algorithms.randomcutforest.forest import Forest
 from wildsage.algorithms.randomcutforest.shingles import shingled
 from wildsage.algorithms.row_model import RowModel
 from wildsage.algorithms.streaming import Workers
 from wildsage.contract.content_types import JSON, JSON_LINES, RECORDIO_PROTOBUF
-from wildsage.contract.errors import ClientError, DataError, nearest
-from wildsage.contract.files import shown, write_atomically
+from wildsage.contract.errors import ClientError, nearest
+from wildsage.contract.files import shown
 from wildsage.data.batch import SparseRows
 
 if TYPE_CHECKING:
@@ -23,13 +23,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from wildsage.algorithms.model_file import Arrays, Facts
     from wildsage.algorithms.row_model import Columns
     from wildsage.data.batch import Batch
     from wildsage.data.formats import Missing
 
-MODEL_FILE = "model_algo-1"  # the managed service's name; the format is ours: safetensors
-FORMAT = "wildsage.randomcutforest.1"
-LENGTH_BYTES, MOST_HEADER = 8, 1 << 20
+FORMAT = "randomcutforest"
 OPTIONS = ("attribution", "imputation")
 MOST_TREES, MOST_SAMPLES, MOST_FEATURES = 1000, 2048, 10_000
 DENSE_BYTES = 16 << 20  # of rows that are made dense at a time
@@ -145,12 +144,10 @@ class RandomCutForestModel(RowModel):
 
     def save(self, folder: Path) -> None:
         """Write the samples; trees are grown from them when they are read, always the same ones."""
-        from safetensors.numpy import save
-
         most = int(self.forest.filled.max(initial=0))
         arrays = {
-            "points": np.ascontiguousarray(self.forest.points[:, :most]),
-            "keys": np.ascontiguousarray(self.forest.keys[:, :most]),
+            "points": self.forest.points[:, :most],
+            "keys": self.forest.keys[:, :most],
             "filled": self.forest.filled,
         }
         facts = {
@@ -162,27 +159,20 @@ class RandomCutForestModel(RowModel):
             "seen": self.seen,
             "feature_names": self.feature_names,
         }
-        metadata = {"format": FORMAT, "facts": json.dumps(facts, sort_keys=True)}
-        write_atomically(folder / MODEL_FILE, _ordered(save(arrays, metadata)))
+        model_file.save(folder, FORMAT, facts, arrays)
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        return model_file.holds(folder, FORMAT)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        from safetensors import SafetensorError, safe_open
-
-        path = folder / MODEL_FILE
-        if _metadata(path).get("format") != FORMAT:
-            raise DataError("this is no model of a random cut forest", file=path)
-        try:
-            with safe_open(path, "numpy") as opened:
-                points, keys, filled = (opened.get_tensor(name) for name in ("points", "keys", "filled"))
-                facts = json.loads(opened.metadata()["facts"])
-            return cls._of(points, keys, filled, facts)
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-            raise DataError(f"the model is damaged: {error}", file=path) from error
+        """See Model."""
+        return model_file.load(folder, FORMAT, cls._of)
 
     @classmethod
-    def _of(cls, points: Any, keys: Any, filled: Any, facts: dict[str, Any]) -> Self:
-        """A model of what a file has. Raises ValueError, KeyError or TypeError for what cannot be one."""
+    def _of(cls, facts: Facts, arrays: Arrays) -> Self:
+        points, keys, filled = (arrays[name] for name in ("points", "keys", "filled"))
         count, most, dim = points.shape
         samples, size = int(facts["samples"]), int(facts["shingle_size"])
         if points.dtype != np.float32 or keys.dtype != np.float64 or filled.dtype != np.int32:
@@ -193,20 +183,15 @@ class RandomCutForestModel(RowModel):
             raise ValueError(f"{count} trees, {samples} rows in each, {dim} features")
         if filled.min() < 0 or filled.max() != most or not np.isfinite(points).all() or np.isnan(keys).any():
             raise ValueError("values that no forest has")
-        names, decay = facts["feature_names"], float(facts["decay"])
-        forest = Forest(count, samples, dim, seed=int(facts["seed"]), decay=decay)
+        forest = Forest(count, samples, dim, seed=int(facts["seed"]), decay=float(facts["decay"]))
         forest.points[:, :most], forest.keys[:, :most], forest.filled[:] = points, keys, filled
         return cls(
             forest,
             shingle_size=size,
             scale_floor=float(facts["scale_floor"]),
             seen=int(facts["seen"]),
-            feature_names=None if names is None else tuple(map(str, names)),
+            feature_names=model_file.feature_names(facts, dim // size),
         )
-
-    @classmethod
-    def recognises(cls, folder: Path) -> bool:
-        return _metadata(folder / MODEL_FILE).get("format") == FORMAT
 
 
 def _flag(name: str, value: Any) -> bool:
@@ -214,28 +199,3 @@ def _flag(name: str, value: Any) -> bool:
     if found is None:
         raise ClientError(f"option {name} = {shown(value)} is not allowed: true or false")
     return found
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    """What the header of a safetensors file says of it; nothing where it is no such file."""
-    header = _header(path)
-    found = header.get("__metadata__", {}) if isinstance(header, dict) else {}
-    return found if isinstance(found, dict) else {}
-
-
-def _header(path: Path) -> Any:
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-            return json.loads(file.read(length)) if length <= MOST_HEADER else None
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
-def _ordered(content: bytes) -> bytes:
-    """The same file, with its header's entries in order of name: safetensors has them in any."""
-    length = int.from_bytes(content[:LENGTH_BYTES], "little")
-    header = json.loads(content[LENGTH_BYTES : LENGTH_BYTES + length])
-    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(LENGTH_BYTES, "little") + text + content[LENGTH_BYTES + length :]

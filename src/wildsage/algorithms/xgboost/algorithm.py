@@ -11,7 +11,7 @@ import numpy as np
 
 from wildsage.algorithms.base import Algorithm, MemoryEstimate
 from wildsage.algorithms.checkpoint import fingerprint
-from wildsage.algorithms.model_channel import model_folder
+from wildsage.algorithms.model_channel import earlier_model, refuse_misfit
 from wildsage.algorithms.xgboost.hyperparameters import XGBoostHyperparameters
 from wildsage.algorithms.xgboost.library import library, warnings_of_the_library
 from wildsage.algorithms.xgboost.model import MODEL_FILE, XGBoostModel
@@ -215,12 +215,11 @@ def _fit(context: Context, data: _Data, fingerprint: str, begin: bytes | None) -
 def _earlier(context: Context) -> bytes | None:
     """The booster in channel `model`, after a look at whether training can go on from it."""
     asked = context.hyperparameters
-    if "model" not in context.channels:
+    model = earlier_model(context, XGBoostModel, XGBoost.name)
+    if model is None:
         if asked.process_type == "update":
             raise ClientError("process_type = update needs a model whose trees it renews, in channel model")
         return None
-    with model_folder(context.channels["model"], XGBoostModel, "xgboost") as folder:
-        model = XGBoostModel.load(folder)
     if len(model.boosters) > 1:
         raise ClientError(f"channel model: {len(model.boosters)} boosters of a cross validation, and one is wanted")
     booster = next(iter(model.boosters.values()))
@@ -234,8 +233,7 @@ def _earlier(context: Context) -> bytes | None:
         problems.append(f"it has {booster.num_class} classes, so num_class must be {booster.num_class}")
     if asked.process_type == "update" and asked.num_round > booster.rounds:
         problems.append(f"it has {booster.rounds} rounds, so num_round must be {booster.rounds} or less")
-    if problems:
-        raise ClientError(f"channel model: {'; '.join(problems)}")
+    refuse_misfit(problems)
     context.report.say(f"going on from a model of {booster.rounds:,} rounds")
     return booster.raw
 
