@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.algorithms.blazingtext.jobs import Listener
+from tests.algorithms.jobs import Listener
 from tests.data.channels import pipes
 from tests.waiting import until
 from wildsage.algorithms import checkpoint as checkpoints

@@ -14,7 +14,7 @@ from threading import Event
 
 import pytest
 
-from tests.algorithms.blazingtext.jobs import Listener
+from tests.algorithms.jobs import Listener
 from tests.runtime.third_party import environment, install, lay_out, start
 from tests.waiting import until
 from wildsage.contract import machine

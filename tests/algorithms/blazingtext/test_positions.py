@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.algorithms.blazingtext.jobs import Listener
 from tests.algorithms.blazingtext.naive_words import cbow_by_position
 from tests.algorithms.blazingtext.test_word_kernels import PLAIN, WORDS, chances, draw, scratch, steps_of, stream_of
 from tests.algorithms.blazingtext.test_word_vectors import (
@@ -19,6 +18,7 @@ from tests.algorithms.blazingtext.test_word_vectors import (
     topic_gap,
     train,
 )
+from tests.algorithms.jobs import Listener
 from wildsage.algorithms.blazingtext import word_epochs, word_vectors
 from wildsage.algorithms.blazingtext.kernels.positions import Positions, train_batch_by_position
 from wildsage.algorithms.blazingtext.kernels.random import Batch

@@ -6,8 +6,9 @@ import random
 from pathlib import Path
 from typing import Any
 
-from tests.algorithms.blazingtext.jobs import Channels, Listener, lay_out
+from tests.algorithms.jobs import Channels, Listener, job_of
 from wildsage.algorithms.context import TrainingContext
+from wildsage.algorithms.glove import Glove
 from wildsage.algorithms.glove.hyperparameters import GloveHyperparameters
 
 SMALL = {"min_count": 1, "vector_dim": 8, "window_size": 4, "epochs": 4, "x_max": 10}
@@ -24,17 +25,10 @@ def job(
     **hyperparameters: Any,
 ) -> TrainingContext[GloveHyperparameters]:
     """Lay out a job."""
-    listener = listener or Listener()
-    return TrainingContext(
-        GloveHyperparameters.parse({**SMALL, **hyperparameters}),
-        lay_out(folder, channels),
-        folder / "output",
-        folder / "checkpoints",
-        listener,
-        listener.stop,
-        threads=threads,
-        memory_bytes=memory_bytes,
-    )
+    return job_of(
+        Glove, folder, channels, {**SMALL, **hyperparameters}, listener,
+        threads=threads, memory_bytes=memory_bytes,
+    )  # fmt: skip
 
 
 def sentences(count: int, seed: int = 1) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.algorithms.blazingtext.jobs import Listener
 from tests.algorithms.glove.jobs import TOPICS, job, sentences
+from tests.algorithms.jobs import Listener
 from wildsage.algorithms.blazingtext.word_model import WordVectors
 from wildsage.algorithms.glove import Glove
 from wildsage.algorithms.glove.model import BIASES_FILE, GloveVectors

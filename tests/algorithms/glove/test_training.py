@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.algorithms.blazingtext.jobs import Listener
 from tests.algorithms.glove.jobs import SMALL, job, sentences, wide
 from tests.algorithms.glove.naive import Reference
+from tests.algorithms.jobs import Listener
 from wildsage.algorithms import checkpoint
 from wildsage.algorithms.blazingtext.vocabulary import Vocabulary
 from wildsage.algorithms.glove import training

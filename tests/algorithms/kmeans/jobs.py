@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.algorithms.blazingtext.jobs import Listener
+from tests.algorithms.jobs import Channels, Listener, job_of
 from wildsage.algorithms.context import TrainingContext
+from wildsage.algorithms.kmeans import KMeans
 from wildsage.algorithms.kmeans.hyperparameters import KMeansHyperparameters
-from wildsage.contract.channels import Channel
 from wildsage.data.batch import Batch, Origin, SparseRows
 from wildsage.data.recordio import write_numpy_to_dense_tensor
 
@@ -45,21 +44,12 @@ def sparse(rows: NDArray[np.float32]) -> SparseRows:
 
 def job(
     folder: Path,
-    channels: Mapping[str, bytes],
+    channels: Channels,
     listener: Listener | None = None,
     *,
-    content_type: str | None = CSV,
     threads: int = 1,
+    content_type: str | None = CSV,
     **hyperparameters: Any,
 ) -> TrainingContext[KMeansHyperparameters]:
-    """Lay out a job of files with these contents."""
-    listener, made = listener or Listener(), {}
-    for name, content in channels.items():
-        path = folder / name
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "rows").write_bytes(content)
-        made[name] = Channel(name, path, content_type)
-    return TrainingContext(
-        KMeansHyperparameters.parse(hyperparameters), made, folder / "output", folder / "checkpoints", listener,
-        listener.stop, threads=threads,
-    )  # fmt: skip
+    """Lay out a job."""
+    return job_of(KMeans, folder, channels, hyperparameters, listener, threads=threads, content_type=content_type)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.algorithms.blazingtext.jobs import Listener
+from tests.algorithms.jobs import Listener
 from tests.algorithms.kmeans import naive
 from tests.algorithms.kmeans.jobs import CSV, RECORDIO, csv, job, recordio
 from tests.data.channels import pipes

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.algorithms.blazingtext.jobs import Channels, Listener, lay_out
+from tests.algorithms.jobs import Channels, Listener, job_of
 from wildsage.algorithms.context import TrainingContext
+from wildsage.algorithms.knn import KNN
 from wildsage.algorithms.knn.hyperparameters import KNNHyperparameters
 from wildsage.data.batch import Batch, Origin
 
@@ -26,16 +27,10 @@ def job(
     **hyperparameters: Any,
 ) -> TrainingContext[KNNHyperparameters]:
     """Lay out a job."""
-    listener = listener or Listener()
-    return TrainingContext(
-        KNNHyperparameters.parse({**SMALL, **hyperparameters}),
-        lay_out(folder, channels, content_type),
-        folder / "output",
-        folder / "checkpoints",
-        listener,
-        listener.stop,
-        threads=threads,
-    )
+    return job_of(
+        KNN, folder, channels, {**SMALL, **hyperparameters}, listener,
+        threads=threads, content_type=content_type,
+    )  # fmt: skip
 
 
 def clusters(count: int, dim: int, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.algorithms.blazingtext.jobs import Listener
+from tests.algorithms.jobs import Listener
 from tests.algorithms.knn.jobs import SMALL, clusters, csv, job
 from tests.waiting import until
 from wildsage.algorithms.knn import KNN

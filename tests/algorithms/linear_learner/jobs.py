@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.algorithms.blazingtext.jobs import Channels, Listener, lay_out
+from tests.algorithms.jobs import Channels, Listener, job_of
 from wildsage.algorithms.context import TrainingContext
 from wildsage.algorithms.linear_learner import LinearLearner
 from wildsage.algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
@@ -22,19 +22,13 @@ def job(
     *,
     threads: int = 1,
     content_type: str | None = None,
-    **values: Any,
+    **hyperparameters: Any,
 ) -> TrainingContext[LinearLearnerHyperparameters]:
     """Lay out a job."""
-    listener = listener or Listener()
-    return TrainingContext(
-        LinearLearnerHyperparameters.parse({"predictor_type": "binary_classifier", **values}),
-        lay_out(folder, channels, content_type),
-        folder / "output",
-        folder / "checkpoints",
-        listener,
-        listener.stop,
-        threads=threads,
-    )
+    return job_of(
+        LinearLearner, folder, channels, {"predictor_type": "binary_classifier", **hyperparameters}, listener,
+        threads=threads, content_type=content_type,
+    )  # fmt: skip
 
 
 def fit(folder: Path, channels: Channels, listener: Listener | None = None, **values: Any) -> LinearModel:

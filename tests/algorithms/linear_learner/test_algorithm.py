@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.algorithms.blazingtext.jobs import Listener
+from tests.algorithms.jobs import Listener
 from tests.algorithms.linear_learner.jobs import blobs, csv, fit, job, libsvm, line
 from tests.waiting import until
 from wildsage.algorithms.linear_learner import LinearLearner

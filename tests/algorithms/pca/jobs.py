@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.algorithms.blazingtext.jobs import Channels, Listener, lay_out
+from tests.algorithms.jobs import Channels, Listener, job_of
 from wildsage.algorithms.context import TrainingContext
+from wildsage.algorithms.pca import PCA
 from wildsage.algorithms.pca.hyperparameters import PCAHyperparameters
 from wildsage.data.batch import Batch, Origin, SparseRows
 
@@ -24,16 +25,10 @@ def job(
     **hyperparameters: Any,
 ) -> TrainingContext[PCAHyperparameters]:
     """Lay out a job."""
-    listener = listener or Listener()
-    return TrainingContext(
-        PCAHyperparameters.parse({"num_components": 2, **hyperparameters}),
-        lay_out(folder, channels, content_type),
-        folder / "output",
-        folder / "checkpoints",
-        listener,
-        listener.stop,
-        threads=threads,
-    )
+    return job_of(
+        PCA, folder, channels, {"num_components": 2, **hyperparameters}, listener,
+        threads=threads, content_type=content_type,
+    )  # fmt: skip
 
 
 def table(rows: int, dim: int, seed: int = 1, *, mean: float = 3, spread: float = 1, noise: float = 1) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.algorithms.blazingtext.jobs import Listener
+from tests.algorithms.jobs import Listener
 from tests.algorithms.pca.jobs import apart, csv, job, slow, table
 from tests.waiting import until
 from wildsage.algorithms.pca import PCA

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tests.algorithms.blazingtext.jobs import Channels, Listener, lay_out
+from tests.algorithms.jobs import Channels, Listener, job_of
 from wildsage.algorithms.context import TrainingContext
+from wildsage.algorithms.randomcutforest import RandomCutForest
 from wildsage.algorithms.randomcutforest.hyperparameters import RandomCutForestHyperparameters
 
 SMALL = {"num_trees": 50, "num_samples_per_tree": 32}
@@ -24,16 +25,10 @@ def job(
     **hyperparameters: Any,
 ) -> TrainingContext[RandomCutForestHyperparameters]:
     """Lay out a job."""
-    listener = listener or Listener()
-    return TrainingContext(
-        RandomCutForestHyperparameters.parse({**SMALL, **hyperparameters}),
-        lay_out(folder, channels, content_type),
-        folder / "output",
-        folder / "checkpoints",
-        listener,
-        listener.stop,
-        threads=threads,
-    )
+    return job_of(
+        RandomCutForest, folder, channels, {**SMALL, **hyperparameters}, listener,
+        threads=threads, content_type=content_type,
+    )  # fmt: skip
 
 
 def rows_of(count: int, width: int, seed: int = 1) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.algorithms.blazingtext.jobs import Listener
+from tests.algorithms.jobs import Listener
 from tests.algorithms.randomcutforest.jobs import csv, job, rows_of
 from wildsage.algorithms.randomcutforest import RandomCutForest
 from wildsage.algorithms.randomcutforest.algorithm import quality
