@@ -161,7 +161,7 @@ def test_the_table_says_what_the_model_says(algorithm: Algorithm[Any], name: str
     ours = {fact.name: what_counts(fact) for fact in algorithm.hyperparameters.describe()}
     # What the service's image takes beside what it documents, an algorithm may take, too.
     more = {fact.name: what_counts(fact) for fact in facts.container_only_hyperparameters if fact.name in ours}
-    assert ours == published | more
+    assert ours == more | published
     assert all(fact.meaning for fact in algorithm.hyperparameters.describe())
 
 
