@@ -123,7 +123,7 @@ def test_an_interrupted_tour_leaves_nothing_running(
     try:
         listed = platform.list_training_jobs if during == "Train" else platform.list_endpoints
         key = "TrainingJobSummaries" if during == "Train" else "Endpoints"
-        until(lambda: listed()[key] or tour.poll() is not None, what=f"the tour comes to {during}")
+        until(lambda: listed()[key] or tour.poll() is not None, 120, f"the tour comes to {during}")
         tour.send_signal(ended_by)
         out, err = tour.communicate(timeout=60)
     finally:

@@ -66,7 +66,8 @@ def test_algorithms(call: Call) -> None:
     assert "blazingtext\tyes\t" in call("algorithms").out
     listed = {each["name"]: each["available"] for each in call("algorithms", "--json").json}
     assert listed["blazingtext"] is True
-    assert listed["kmeans"] is False
+    assert listed["kmeans"] is True
+    assert listed["seq2seq"] is False
 
 
 def test_an_endpoint_is_deleted_when_it_has_drained(

@@ -205,11 +205,11 @@ def test_a_number_is_its_bits(number: float) -> None:
 
 
 @pytest.mark.skipif(os.environ.get(SETTINGS) == "1", reason="this is the plain run")
-def test_the_same_with_plain_kernels() -> None:
+@pytest.mark.parametrize("file", ALSO_PLAIN)
+def test_the_same_with_plain_kernels(file: str) -> None:
     assert not vector.PLAIN
     here = Path(__file__).parent
-    files = [str(here.parent / name) for name in ALSO_PLAIN]
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(here.parent / file)]
     done = subprocess.run(
         command, cwd=here.parents[1], env={**os.environ, SETTINGS: "1"}, capture_output=True, text=True, check=False
     )

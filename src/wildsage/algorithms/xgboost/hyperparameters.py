@@ -235,8 +235,7 @@ class XGBoostHyperparameters(Hyperparameters):
     )
     subsample: Share = Field(1, description="share of rows drawn per tree")
     tree_method: Literal["auto", "exact", "approx", "hist", "gpu_hist"] = Field(
-        "auto",
-        description="tree construction method",
+        "auto", description="tree construction method"
     )
     tweedie_variance_power: float = Field(
         1.5,
@@ -254,10 +253,7 @@ class XGBoostHyperparameters(Hyperparameters):
     # What the service takes beside its documentation.
     silent: Flag = Field(0, description="1 silences output; of version 0.72, replaced by verbosity")
     dsplit: Literal["row", "col"] | None = Field(None, description="data split for distributed training")
-    predictor: Literal["auto", "cpu_predictor", "gpu_predictor"] | None = Field(
-        None,
-        description="prediction backend",
-    )
+    predictor: Literal["auto", "cpu_predictor", "gpu_predictor"] | None = Field(None, description="prediction backend")
     num_parallel_tree: int = Field(1, ge=1, description="trees grown per round")
     sampling_method: Literal["uniform", "gradient_based"] | None = Field(None, description="row sampling on GPU")
     prob_buffer_row: Annotated[int, Field(gt=1)] | None = Field(None, description="buffer row probability")
