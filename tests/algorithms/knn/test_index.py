@@ -145,3 +145,24 @@ def test_without_faiss_the_user_is_told_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
     with pytest.raises(ClientError, match=r'knn needs the package faiss: pip install "wildsage\[knn\]"'):
         Index.load(Path("none"))
+
+
+@pytest.mark.parametrize("kind", [IVF_FLAT, IVF_PQ])
+def test_an_inverted_file_is_byte_by_byte_what_faiss_makes_of_the_rows(kind: str, tmp_path: Path) -> None:
+    # More rows than training takes, so that a sample of them is drawn.
+    base = np.random.default_rng(5).normal(size=(70_000 if kind == IVF_PQ else 1500, 8)).astype(np.float32)
+    build(kind, base=base, lists=3).write(tmp_path / "ours")
+    quantizer = faiss.IndexFlatL2(8)
+    peer = faiss.IndexIVFFlat(quantizer, 8, 3) if kind == IVF_FLAT else faiss.IndexIVFPQ(quantizer, 8, 3, 4, 8)
+    peer.cp.seed, peer.cp.min_points_per_centroid, peer.nprobe = 1, 1, 5
+    if kind == IVF_FLAT:
+        peer.train(base)
+    else:
+        # What its codes are trained with is drawn once more, of all rows: here of those that train the lists.
+        peer.pq.cp.seed, peer.pq.cp.min_points_per_centroid = 1, 1
+        drawn = np.empty(len(base), np.int32)
+        faiss.rand_perm(faiss.swig_ptr(drawn), len(base), 1)
+        peer.train(base[drawn[: 1 << 16]])
+    peer.add(base)
+    faiss.write_index(peer, str(tmp_path / "theirs"))
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()

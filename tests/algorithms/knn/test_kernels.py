@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.algorithms.knn import naive
+from wildsage.algorithms.knn.kernels.lists import find_partners, gather, sort_by_list, swap
 from wildsage.algorithms.knn.kernels.neighbours import rank, vote
 from wildsage.algorithms.knn.kernels.reduction import to_unit_length
 from wildsage.algorithms.knn.kernels.sampling import choose, make_heap, make_keys
@@ -56,7 +57,11 @@ def test_rank_puts_what_was_found_in_order(width: int, is_product: bool) -> None
     found[:, :2] = [7, 3]
     values, ids = np.empty(60, np.float32), np.empty(60, np.int64)
     flat = found.reshape(-1)
-    rank(queries.reshape(-1), base.reshape(-1), width, flat, 12, is_product, 0, 5, 4, values, ids)
+    rank(queries.reshape(-1), base.reshape(-1), width, flat, 12, is_product, 0, 5, 12, values, ids)
+    nearest, its = np.empty(20, np.float32), np.empty(20, np.int64)
+    rank(queries.reshape(-1), base.reshape(-1), width, flat, 12, is_product, 0, 5, 4, nearest, its)
+    assert (nearest.reshape(5, 4) == values.reshape(5, 12)[:, :4]).all()
+    assert (its.reshape(5, 4) == ids.reshape(5, 12)[:, :4]).all()
     exact = naive.distances(base, queries, "INNER_PRODUCT" if is_product else "L2")
     for i in range(5):
         wanted = sorted({*found[i].tolist()}, key=lambda row: (exact[i, row], row))
@@ -84,3 +89,29 @@ def test_unit_length(width: int) -> None:
     np.testing.assert_allclose(np.linalg.norm(made[[0, 2]].astype(np.float64), axis=1), 1, rtol=1e-6)
     assert not made[1].any()
     assert (made[3] == rows[3]).all()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 5))
+def test_rows_are_moved_in_place_and_back(seed: int, count: int, width: int) -> None:
+    random = np.random.default_rng(seed)
+    rows = np.arange(count * width, dtype=np.float32).reshape(count, width)
+    order, partners = random.permutation(count).astype(np.int32), np.empty(random.integers(0, count + 1), np.int32)
+    moved = rows.copy()
+    find_partners(order, partners)
+    swap(moved.reshape(-1), width, partners, False)
+    assert (moved[: len(partners)] == rows[order[: len(partners)]]).all()
+    swap(moved.reshape(-1), width, partners, True)
+    assert (moved == rows).all()
+    kept = order.copy()
+    gather(moved.reshape(-1), width, order, np.empty(width, np.float32))
+    assert (moved == rows[order]).all()
+    assert (order == kept).all()
+
+
+@given(st.lists(st.integers(0, 7), max_size=80))
+def test_rows_are_sorted_by_list(lists: list[int]) -> None:
+    found, order = np.array(lists, np.int32), np.empty(len(lists), np.int32)
+    ends = np.cumsum(np.bincount(found, minlength=8))
+    sort_by_list(found, ends, order)
+    assert (order == np.argsort(found, kind="stable")).all()
+    assert (ends == [sum(each < number for each in lists) for number in range(8)]).all()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from wildsage.algorithms.knn.hyperparameters import FLAT, IVF_FLAT, IVF_PQ, PROBES
+from wildsage.algorithms.knn.kernels.lists import find_partners, gather, sort_by_list, swap
 from wildsage.algorithms.knn.kernels.neighbours import rank
 from wildsage.contract.errors import ClientError, DataError
 from wildsage.contract.files import beside_name
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 # The first bytes of an index file: of L2 and of products, flat; of inverted files.
 FOURCC = {b"IxF2": FLAT, b"IxFI": FLAT, b"IwFl": IVF_FLAT, b"IwPQ": IVF_PQ}
 MORE = 4  # rows that are looked at beside the nearest, in case that faiss's rounding has mixed up their order
-PARTS = 16  # rows go into an inverted file in so many parts, and leave their own memory
+FEW = 64  # queries that are not worth a second thread
+GIVEN_BACK = 4 << 20  # bytes of rows that are in an inverted file, before their own memory goes
+ASSIGNED = 1 << 15  # rows whose lists are looked up at once
+TRAINED_PQ = 1 << 16  # rows that faiss trains codes of 8 bits with
 CODE_BITS = 8  # of a sub-vector, as the service has it
 
 
@@ -51,7 +55,10 @@ class Index:
         # The lists of an inverted file are chosen by a flat index of their centroids.
         self._quantizer = None if self.kind == FLAT else self._faiss.downcast_index(index.quantizer)
         self.width, self.count = int(index.d), int(index.ntotal)
+        self.lists = 1 if self._quantizer is None else int(index.nlist)
         self.is_product = bool(index.metric_type == self._faiss.METRIC_INNER_PRODUCT)
+        self._all_lists = np.arange(self.lists)
+        self._parameters: Any = None if self._quantizer is None else self._faiss.SearchParametersIVF(nprobe=PROBES)
         flat = index if self._quantizer is None else self._quantizer
         self._flat_rows: NDArray[np.float32] = self._faiss.rev_swig_ptr(flat.get_xb(), int(flat.ntotal) * self.width)
 
@@ -79,13 +86,8 @@ class Index:
             index.pq.cp.seed, index.pq.cp.min_points_per_centroid = seed + 1, 1
         # Few rows are told about in our own words.
         index.cp.seed, index.cp.min_points_per_centroid = seed + 1, 1
-        index.train(rows.used)
-        # From the end, so that memory is given back as the lists grow.
-        for part in range(PARTS - 1, -1, -1):
-            begin = count * part // PARTS
-            if begin < rows.count:
-                index.add_with_ids(rows.used[begin:], np.arange(begin, rows.count))
-                rows.cut(begin)
+        _train(index, rows, lists)
+        _fill(index, rows)
         return cls(index)
 
     @classmethod
@@ -115,10 +117,6 @@ class Index:
         """As index_type has it; "" for what is no index of ours."""
         names = {"IndexFlat": FLAT, "IndexFlatL2": FLAT, "IndexFlatIP": FLAT, "IndexIVFFlat": IVF_FLAT}
         return (names | {"IndexIVFPQ": IVF_PQ}).get(type(self._index).__name__, "")
-
-    @property
-    def lists(self) -> int:
-        return 1 if self._quantizer is None else int(self._index.nlist)
 
     def write(self, path: Path) -> None:
         """Write faiss's own file, whole or not at all."""
@@ -152,34 +150,99 @@ class Index:
         """
         # A child of a process whose OpenMP had threads cannot have any: one thread is safe after a fork.
         self._faiss.omp_set_num_threads(workers.threads)
+        if not len(queries):
+            return np.empty((0, k), np.float32), np.empty((0, k), np.int64)
         if self._quantizer is None:
             return self._exact(self._index, queries, k, workers)
-        values = np.empty((len(queries), k), np.float32)
-        numbers = np.full((len(queries), k), -1, np.int64)
-        missing = np.arange(len(queries))
-        while missing.size:
-            asked = queries[missing]
-            near, lists = self._exact(self._quantizer, asked, min(probes, self.lists), workers)
-            self._index.nprobe = lists.shape[1]
-            values[missing], numbers[missing] = self._index.search_preassigned(asked, k, lists, near)
-            missing = missing[numbers[missing, -1] < 0]
-            probes *= 2
+        probes = min(probes, self.lists)
+        values, numbers = self._probe(queries, k, workers, probes)
+        while probes < self.lists and (numbers[:, -1] < 0).any():
+            probes = min(2 * probes, self.lists)
+            missing = np.flatnonzero(numbers[:, -1] < 0)
+            values[missing], numbers[missing] = self._probe(queries[missing], k, workers, probes)
+        return values, numbers
+
+    def _probe(
+        self, queries: NDArray[np.float32], k: int, workers: Workers, probes: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """What `probes` lists hold of the nearest; -1 for a row that they do not."""
+        near, lists = self._exact(self._quantizer, queries, probes, workers)
+        count, pointer = len(queries), self._faiss.swig_ptr
+        values, numbers = np.empty((count, k), np.float32), np.empty((count, k), np.int64)
+        parameters = self._parameters
+        if parameters.nprobe != probes:
+            parameters = self._faiss.SearchParametersIVF(nprobe=probes)
+        self._index.search_preassigned_c(
+            count, pointer(queries), k, pointer(lists), pointer(near), pointer(values), pointer(numbers), False,
+            parameters,
+        )  # fmt: skip
         return values, numbers
 
     def _exact(
         self, index: Any, queries: NDArray[np.float32], k: int, workers: Workers
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        base, is_product = self._flat_rows, self.is_product
-        kept = min(base.size // self.width, k + MORE)
-        if not len(queries):
-            return np.empty((0, k), np.float32), np.empty((0, k), np.int64)
-        _, found = index.search(queries, kept)
-        found = found.reshape(-1)
-        values, numbers = np.empty(found.size, np.float32), np.empty(found.size, np.int64)
-        asked = queries.reshape(-1)
+        # faiss's own methods in C: what it wraps around them costs more than a lookup in a small index.
+        count, width, is_product, pointer = len(queries), self.width, self.is_product, self._faiss.swig_ptr
+        base, asked = self._flat_rows, queries.reshape(-1)
+        if count == 1 and index is self._quantizer:
+            kept, found = self.lists, self._all_lists
+        else:
+            kept = min(base.size // width, k + MORE)
+            rough, found = np.empty(count * kept, np.float32), np.empty(count * kept, np.int64)
+            index.search_c(count, pointer(queries), kept, pointer(rough), pointer(found))
+        values, numbers = np.empty((count, k), np.float32), np.empty((count, k), np.int64)
+        out, ids = values.reshape(-1), numbers.reshape(-1)
+        if count < FEW:
+            rank(asked, base, width, found, kept, is_product, 0, count, k, out, ids)
+        else:
+            workers.split(
+                count, lambda _, begin, end: rank(asked, base, width, found, kept, is_product, begin, end, k, out, ids)
+            )
+        return values, numbers
 
-        def part(_: int, begin: int, end: int) -> None:
-            rank(asked, base, self.width, found, kept, is_product, begin, end, k, values, numbers)
 
-        workers.split(len(queries), part)
-        return values.reshape(-1, kept)[:, :k], numbers.reshape(-1, kept)[:, :k]
+def _train(index: Any, rows: Rows, lists: int) -> None:
+    """Train an inverted file with the rows that faiss would draw, but where they lie: its sample would be a copy."""
+    count = rows.count
+    wanted = index.cp.max_points_per_centroid * lists
+    if hasattr(index, "pq"):
+        wanted = max(wanted, TRAINED_PQ)
+    if wanted >= count:
+        index.train(rows.used)
+        return
+    faiss = library()
+    drawn, partners = np.empty(count, np.int32), np.empty(wanted, np.int32)
+    faiss.rand_perm(faiss.swig_ptr(drawn), count, index.cp.seed)
+    find_partners(drawn, partners)
+    del drawn
+    swap(rows.used.reshape(-1), rows.width, partners, False)
+    index.train(rows.used[:wanted])
+    swap(rows.used.reshape(-1), rows.width, partners, True)
+
+
+def _fill(index: Any, rows: Rows) -> None:
+    """Put all rows into a trained inverted file, list by list, and let them go."""
+    count, width = rows.count, rows.width
+    lists = np.empty(count, np.int32)
+    for begin in range(0, count, ASSIGNED):
+        lists[begin : begin + ASSIGNED] = index.quantizer.assign(rows.used[begin : begin + ASSIGNED], 1)[:, 0]
+    sizes = np.bincount(lists, minlength=index.nlist)
+    begins = np.cumsum(sizes)
+    order = np.empty(count, np.int32 if count < 1 << 31 else np.int64)
+    sort_by_list(lists, begins, order)
+    del lists
+    gather(rows.used.reshape(-1), width, order, np.empty(width, np.float32))
+    pointer, inverted, is_flat = library().swig_ptr, index.invlists, not hasattr(index, "pq")
+    # From the end, so that memory is given back as the lists grow; each list is allocated once, at its size.
+    for number in np.flatnonzero(sizes)[::-1].tolist():
+        begin, size = int(begins[number]), int(sizes[number])
+        part, ids = rows.used[begin : begin + size], order[begin : begin + size].astype(np.int64)
+        if is_flat:
+            inverted.add_entries(number, size, pointer(ids), pointer(part.reshape(-1).view(np.uint8)))
+        else:
+            chosen = np.full(size, number, np.int64)
+            index.add_core(size, pointer(part), pointer(ids), pointer(chosen))
+        del part
+        if 4 * width * (rows.count - begin) >= GIVEN_BACK or not begin:
+            rows.cut(begin)
+    index.ntotal = count

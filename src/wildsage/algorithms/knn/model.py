@@ -186,10 +186,12 @@ class NearestNeighbours(RowModel):
             self.preparation.apply(rows, queries, self._workers)
         values, numbers = self.index.search(queries, settings.k, self._workers, settings.probes)
         if settings.index_metric == "L2":
-            values = np.sqrt(np.maximum(values, 0))
+            if settings.index_type == IVF_PQ:  # sums of its tables
+                np.maximum(values, 0, out=values)
+            np.sqrt(values, out=values)
         elif settings.index_metric == "COSINE":
             values = np.maximum(1 - values, 0)
-        return np.ascontiguousarray(values), self.labels[numbers]
+        return values, self.labels.take(numbers)
 
     def answer(self, rows: Batch, options: Mapping[str, Any]) -> Columns:
         """predicted_label, (n,); with verbose also distances and labels of the neighbours, (n, k)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import warnings
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wildsage.contract.errors import ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _STAMP = re.compile(r"^\[\d\d:\d\d:\d\d\] (?:WARNING: )?(?:\S+\.(?:cc|cu|h|cuh):\d+: ?)?")
 _CHECK = re.compile(r"^Check failed: (?P<condition>.*?)(?: : |: |$)(?P<reason>.*)", re.DOTALL)
@@ -33,6 +34,25 @@ def errors_of_the_library(doing: str) -> Iterator[None]:
         yield
     except failure as error:
         raise ClientError(f"{doing}: {reason(str(error))}") from error
+
+
+def quick_round(handle: Any, train: Any, evals: Sequence[tuple[Any, str]]) -> Callable[[int], str]:
+    """A round of a booster that has had one by update and eval_set, by the same functions of the library.
+
+    Before each of them the package compares the names of all features again, a tenth of a round of a millisecond.
+    """
+    core = library().core
+    update, evaluate, check = core._LIB.XGBoosterUpdateOneIter, core._LIB.XGBoosterEvalOneIter, core._check_call
+    matrices = (ctypes.c_void_p * len(evals))(*(matrix.handle for matrix, _ in evals))
+    names = (ctypes.c_char_p * len(evals))(*(name.encode() for _, name in evals))
+    count, said = ctypes.c_uint64(len(evals)), ctypes.c_char_p()
+
+    def run(number: int) -> str:
+        check(update(handle.handle, ctypes.c_int(number), train.handle))
+        check(evaluate(handle.handle, ctypes.c_int(number), matrices, names, count, ctypes.byref(said)))
+        return (said.value or b"").decode()
+
+    return run
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from wildsage.algorithms.xgboost import booster_file
 from wildsage.algorithms.xgboost.checkpoints import Checkpoints
 from wildsage.algorithms.xgboost.hyperparameters import OURS, XGBoostHyperparameters, is_maximised
-from wildsage.algorithms.xgboost.library import errors_of_the_library, library
+from wildsage.algorithms.xgboost.library import errors_of_the_library, library, quick_round
 from wildsage.algorithms.xgboost.metrics import evaluator
 
 if TYPE_CHECKING:
@@ -154,9 +154,14 @@ class _Rounds:
         last, best_values = dict(facts.get("last", {})), dict(facts.get("best_values", {}))
         done, telling = first, _Telling(tell, progress)
         with errors_of_the_library("training"), closing(telling):
+            step = None
             for number in range(first, 0 if stopped_early else asked.num_round):
-                handle.update(train, number)
-                line = handle.eval_set(evals, number, self._evaluate, output_margin=False)
+                if step is None or self._evaluate is not None:
+                    handle.update(train, number)
+                    line = handle.eval_set(evals, number, self._evaluate, output_margin=False)
+                    step = quick_round(handle, train, evals)
+                else:
+                    line = step(number)
                 last = {name.replace("-", ":", 1): float(value) for name, value in _VALUE.findall(line)}
                 telling.add(number, last, line)
                 done = number + 1

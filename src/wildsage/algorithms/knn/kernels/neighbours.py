@@ -13,14 +13,14 @@ def rank(queries, base, width, found, kept, is_product, begin, end, k, values, i
     """Of the rows found for queries begin to end, write the k nearest: their values and numbers, nearest first.
 
     queries, base: float32, rows of width. found: int64 (n * kept,), kept >= k; all of them numbers of base's rows.
-    values: float32 (n * kept,) and ids: int64 (n * kept,), of which the first k of each query are the answer.
+    values: float32 (n * k,) and ids: int64 (n * k,), the answer.
     A value is the squared distance, the sum of the squared differences, or, with is_product, the product. faiss takes
     products of matrices for it, |x|^2 - 2 x y + |y|^2, which lose digits, and which ones depends on how many queries
     come at once. Equal values go by number. Bound by the fetch of kept rows from memory.
     """
     minus = splat(np.float32(-1))
     for i in range(begin, end):
-        query, first = i * width, i * kept
+        query, first, out = i * width, i * kept, i * k
         for c in range(kept):
             number = found[first + c]
             if c + 1 < kept:
@@ -47,15 +47,17 @@ def rank(queries, base, width, found, kept, is_product, begin, end, k, values, i
                     gap = queries[query + j] - base[at + j]
                     value += gap * gap
                     j += 1
-            place = c
+            place = min(c, k)
             while place > 0:
-                other, its = values[first + place - 1], ids[first + place - 1]
+                other, its = values[out + place - 1], ids[out + place - 1]
                 closer = value > other if is_product else value < other
                 if not (closer or (value == other and number < its)):
                     break
-                values[first + place], ids[first + place] = other, its
+                if place < k:
+                    values[out + place], ids[out + place] = other, its
                 place -= 1
-            values[first + place], ids[first + place] = value, number
+            if place < k:
+                values[out + place], ids[out + place] = value, number
 
 
 @kernel
