@@ -1,4 +1,4 @@
-"""The nearest centre of each row: products come from a matrix product, or from sparse rows, the rest from here.
+"""The nearest centre of each row: products of dense or of sparse rows, then the largest of each row.
 
 Arrays are flat. A *table* holds a centre a row: `width` floats, a multiple of 16, of which the first `features` are the
 centre's, the next is 1, the others 0. A *form* is as large, with -|c|^2 / 2 in the place of the 1, so that the product
