@@ -113,10 +113,10 @@ def test_names_of_features_are_kept_and_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "values", "problem"),
     [
-        ("1,2\n3,x\n", {}, r'rows, line 2, column 2: "x"'),
-        ("1,2\n3,nan\n", {}, r"rows, line 2, column 2"),
-        ("1,2\n3,4,5\n", {}, r"rows, line 2"),
-        ("1,2\n3,4\n", {"feature_dim": 3}, r"rows, line 1"),
+        ("1,2\n3,x\n", {}, r'text.txt, line 2, column 2: "x"'),
+        ("1,2\n3,nan\n", {}, r"text.txt, line 2, column 2"),
+        ("1,2\n3,4,5\n", {}, r"text.txt, line 2"),
+        ("1,2\n3,4\n", {"feature_dim": 3}, r"text.txt, line 1"),
         ("1,2\n3,4\n", {"k": 3}, "2 distinct rows, of 2, and k = 3 are wanted"),
         ("1,2\n1,2\n1,2\n", {}, "1 distinct row, of 3, and k = 2 are wanted"),
         ("1,2\n3,1e30\n", {}, r"line 2: feature 2 = 1e\+30 is too large"),

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 TILE_FLOATS = 160_000  # of a tile and its products: 640 kB of a cache of 1 MB
 MOST_TILE_ROWS, LEAST_TILE_ROWS = 2048, 64
-FEW_COLUMNS = 48  # up to which products are our own kernel's: 0.8 of the time of a matrix product
 LEAST_SHARE = 256  # rows of a thread
 
 
@@ -82,7 +81,7 @@ class Assignment:
         self.counts = aligned(threads * columns, np.int64)
         self.squares = np.zeros(0, np.float32)
         self.places = np.zeros(0, np.int32)
-        self._turned = np.zeros(0, np.float32)
+        self._forms = np.zeros(0, np.float32)
         self._biases = np.zeros(0, np.float32)
 
     def run(self, rows: Rows) -> float:
@@ -96,9 +95,11 @@ class Assignment:
         losses = np.zeros(self.workers.threads)
         centres, size = self.centres, self.centres.columns * self.centres.width
         sparse = isinstance(rows, SparseRows)
-        if sparse or centres.columns <= FEW_COLUMNS:
-            self._turned = np.ascontiguousarray(centres.forms[:, : centres.features].T).reshape(-1)
-            self._biases = np.ascontiguousarray(centres.forms[:, centres.features])
+        forms = centres.forms[:, : centres.features]
+        # As the kernels read them: a feature a row, of all centres for sparse rows, of sixteen for dense ones.
+        panels = forms[None] if sparse else forms.reshape(-1, WIDTH, centres.features)
+        self._forms = np.ascontiguousarray(panels.transpose(0, 2, 1)).reshape(-1)
+        self._biases = np.ascontiguousarray(centres.forms[:, centres.features])
         flat = None if sparse else np.ascontiguousarray(rows).reshape(-1)
 
         def work(thread: int, begin: int, end: int) -> None:
@@ -128,15 +129,9 @@ class Assignment:
         counts: NDArray[np.int64],
     ) -> float:  # fmt: skip
         centres, tile, products = self.centres, self.tiles[thread], self.products[thread]
-        width, columns, used = centres.width, centres.columns, centres.features + 1
+        width, columns = centres.width, centres.columns
         kernels.fill_tile(flat, at, more, centres.features, self.origin, tile, width)
-        if columns <= FEW_COLUMNS:
-            kernels.multiply_few(tile, more, width, centres.features, self._turned, columns, self._biases, products)
-        else:
-            out = products[: more * columns].reshape(more, columns)
-            # Into memory that is there: a product into new pages took 1.5 times as long.
-            with np.errstate(over="ignore", invalid="ignore"):  # the kernel tells it, with its row
-                np.dot(tile.reshape(-1, width)[:more, :used], centres.forms[:, :used].T, out=out)
+        kernels.multiply(tile, 0, more, width, centres.features, self._forms, columns, self._biases, products)
         loss: float = kernels.absorb(
             tile, products, products.view(np.int32), more, columns, centres.flat, width, sums, counts, self.squares,
             self.places, at, self.lanes[thread], self.lanes[thread].view(np.int32),
@@ -148,7 +143,7 @@ class Assignment:
     ) -> float:
         products, columns = self.products[thread], self.centres.columns
         kernels.multiply_sparse(
-            rows.starts, rows.columns, rows.values, at, more, self._turned, columns, self._biases, products
+            rows.starts, rows.columns, rows.values, at, more, self._forms, columns, self._biases, products
         )
         loss: float = kernels.absorb_sparse(
             rows.starts, rows.columns, rows.values, at, more, products, products.view(np.int32), columns,

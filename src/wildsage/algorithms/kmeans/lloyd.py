@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wildsage.algorithms.kmeans.assignment import Assignment, Centres
+from wildsage.algorithms.kmeans.kernels import spread
+from wildsage.kernels.vector import aligned, padded
 
 if TYPE_CHECKING:
     from threading import Event
@@ -31,7 +33,7 @@ def squared(points: Points, squares: Points, others: Points) -> Points:
     return np.maximum(distances, 0, out=distances)
 
 
-def plus_plus(points: Points, weights: Points, k: int, random: np.random.Generator) -> NDArray[np.int64]:
+def plus_plus(points: NDArray[np.float32], weights: Points, k: int, random: np.random.Generator) -> NDArray[np.int64]:
     """The places of up to k of n weighted points, chosen by k-means++: fewer if there are fewer distinct ones.
 
     Of some candidates drawn by weight times squared distance, the one that leaves the least loss (Arthur and
@@ -39,24 +41,16 @@ def plus_plus(points: Points, weights: Points, k: int, random: np.random.Generat
     """
     if k < 1:
         return np.zeros(0, np.int64)
-    squares = np.einsum("nd,nd->n", points, points)
-    first = int(random.choice(len(points), p=weights / weights.sum()))
-    chosen = [first]
-    nearest = squared(points, squares, points[first][None])[:, 0]
-    nearest[first] = 0
-    floor = 1e-12 * float(squares.max(initial=0.0))  # what rounding leaves between equal points
-    while len(chosen) < k:
-        share = np.cumsum(np.where(nearest > floor, nearest, 0) * weights)
-        if not share[-1] > 0:
-            break
-        places = np.searchsorted(share, random.random(CANDIDATES) * share[-1], side="right")
-        places = np.unique(np.minimum(places, len(points) - 1))
-        reached = np.minimum(nearest[:, None], squared(points, squares, points[places]))
-        best = int(np.argmin(weights @ reached))
-        nearest = reached[:, best]
-        nearest[places[best]] = 0
-        chosen.append(int(places[best]))
-    return np.array(chosen, np.int64)
+    count, width = len(points), padded(points.shape[1])
+    table = aligned(count * width)
+    table.reshape(count, width)[:, : points.shape[1]] = points
+    weights = np.ascontiguousarray(weights, np.float64)
+    chosen = np.zeros(min(k, count), np.int64)
+    chosen[0] = random.choice(count, p=weights / weights.sum())
+    nearest, reached, best = np.full(count, np.finfo(np.float32).max), aligned(count), aligned(count)
+    draws = random.random(len(chosen) * CANDIDATES)
+    found = spread(table, weights, count, width, draws, nearest, reached, best, np.zeros(count), chosen)
+    return chosen[:found]
 
 
 def distinct_at_random(points: NDArray[np.float32], k: int, random: np.random.Generator) -> NDArray[np.int64]:
@@ -115,7 +109,7 @@ def reduce_centres(
 
     def run(trial: int) -> None:
         own = np.random.default_rng(int(seeds[trial]))
-        chosen = plus_plus(points, weights, k, own) if start == "kmeans++" else own.permutation(len(points))[:k]
+        chosen = plus_plus(given, weights, k, own) if start == "kmeans++" else own.permutation(len(points))[:k]
         if len(chosen) < k:  # points that are all but equal
             others = np.setdiff1d(np.arange(len(points)), chosen)
             chosen = np.concatenate([chosen, others[: k - len(chosen)]])

@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 KEPT_ROWS = 128  # a centre
 SMALL_ROWS = 1 << 14  # kept at least
 KEPT_BYTES = 256 << 20
+ORIGIN_ROWS = 1000  # whose mean is taken off all rows
+HOLD_FLOATS = 1 << 17  # taken in at once
 START_ROWS = 10  # a centre, among which k-means++ chooses
-POLISH_ROUNDS, WHOLE_ROUNDS = 10, 40  # of Lloyd: over a sample of the rows, and over all of them
+PART_ROWS = 256  # a centre, over which Lloyd's rounds go before they go over all
+PART_ROUNDS, POLISH_ROUNDS, WHOLE_ROUNDS = 30, 10, 40  # over a part, over a sample of the rows, and over all of them
+PART_TOLERANCE, ROUNDS_TOLERANCE = 3e-4, 1e-3  # shares of the loss, the change by which ends them
 LARGEST_VALUE = 1e15  # squares of a million of them fit a float32
 MOST_TRIALS, TRIAL_WORK = 4, 1e9  # of the reduction; multiplications of all trials, beyond which there are fewer
 FADED = 1 / 16  # of what weights were: rows that came while centres were rough count for less
@@ -133,7 +137,7 @@ class KMeansState(State):
             self._hold(_part(rows, 0, first))
             if self.held < len(self.sample):
                 return
-            self._settle(sparse=isinstance(rows, SparseRows))
+            self._settle()
         try:
             if first < len(rows):
                 self._take(_part(rows, first, len(rows)))
@@ -141,26 +145,56 @@ class KMeansState(State):
             raise TooLargeError(first + error.row) from error
 
     def _hold(self, rows: NDArray[np.float32] | SparseRows) -> None:
-        """Keep the first rows, with nothing taken off them yet."""
-        dense = _dense(rows)
-        if len(dense) and max(float(dense.max()), -float(dense.min())) > LARGEST_VALUE:
-            raise TooLargeError(int(np.flatnonzero(np.abs(dense).max(axis=1) > LARGEST_VALUE)[0]))
-        self.sample[self.held : self.held + len(dense)] = dense
-        self.held += len(dense)
-        self.rows += len(dense)
-        self.weight += len(dense)
+        """Keep the first rows, less the origin, which the very first ones are the mean of.
 
-    def _settle(self, *, sparse: bool) -> None:
+        Where all rows are far from zero, products would lose what distinguishes them. Sparse rows are not.
+        """
+        if not self.rows and not isinstance(rows, SparseRows):
+            self._set_origin(rows[:ORIGIN_ROWS])
+        step = max(1, HOLD_FLOATS // self.features)  # in a cache
+        for begin in range(0, len(rows), step):
+            dense = _dense(_part(rows, begin, min(begin + step, len(rows))))
+            if max(float(dense.max()), -float(dense.min())) > LARGEST_VALUE:
+                raise TooLargeError(begin + int(np.argmax(np.abs(dense).max(axis=1) > LARGEST_VALUE)))
+            np.subtract(dense, self.origin, out=self.sample[self.held : self.held + len(dense)])
+            self.held += len(dense)
+        self.rows += len(rows)
+        self.weight += len(rows)
+
+    def _set_origin(self, rows: NDArray[np.float32]) -> None:
+        """Take these rows' mean off all that comes."""
+        if len(rows):
+            mean = rows.mean(axis=0, dtype=np.float64)
+            self.origin[:] = np.where(np.abs(mean) <= LARGEST_VALUE, mean, 0)
+            self.anchors = self.anchors - self.origin
+
+    def _part(self) -> NDArray[np.float32]:
+        """Some of the rows that are held, at random, or all where there are few."""
+        wanted = PART_ROWS * self.parameters.k
+        if self.held < 2 * wanted:
+            return self.sample[: self.held]
+        return self.sample[np.sort(self.random.choice(self.held, wanted, replace=False, shuffle=False))]
+
+    def _rounds_over(
+        self, part: NDArray[np.float32], centres: NDArray[np.float64], stop: Event | None
+    ) -> NDArray[np.float64]:
+        """The centres after rounds over some of the rows that are held: fewer over all of them are to follow."""
+        if len(part) == self.held:
+            return centres
+        share = len(part) / max(1.0, self.weight)
+        found = polish(
+            centres, part, self._workers, iterations=PART_ROUNDS, tolerance=PART_TOLERANCE, anchors=self.anchors,
+            anchor_weights=self.anchor_weights * share, stop=stop,
+        )  # fmt: skip
+        return found.centres.astype(np.float64)
+
+    def _settle(self) -> None:
         """Find the first centres from the rows that are held."""
         held = self.sample[: self.held]
-        if not sparse and self.held:
-            # Where all rows are far from zero, products would lose what distinguishes them. Sparse rows are not.
-            self.origin[:] = held.mean(axis=0, dtype=np.float64)
-            held -= self.origin
-            self.anchors = self.anchors - self.origin
         if self.parameters.half_life_time_size:
             self.weight = self.held * self._fading(self.held)[1]
-        centres, weights = self._pass_over(held)
+        part = self._part()
+        centres, weights = self._pass_over(part)
         self._assignment = Assignment(self.centres, self._workers, self.origin)
         if self.extra or len(centres) <= self.centres.count:
             self._replace(centres, weights)
@@ -168,7 +202,7 @@ class KMeansState(State):
             self.settled_distance = Assignment(self.centres, self._workers).run(held) / max(1, self.held)
             return
         reduced, _ = self._reduce(centres, weights, self.parameters.k)
-        self._polish(reduced, POLISH_ROUNDS, None)
+        self._polish(self._rounds_over(part, reduced, None), POLISH_ROUNDS, None)
 
     def _pass_over(self, held: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Centres and weights of one pass with all working centres over rows that are held."""
@@ -178,7 +212,7 @@ class KMeansState(State):
         else:
             # Among some of them: its time grows with rows times centres.
             among = self.random.permutation(len(held))[: START_ROWS * centres.count]
-            points = np.concatenate([self.anchors, held[among]]).astype(np.float64)
+            points = np.concatenate([self.anchors, held[among]])
             chosen = plus_plus(points, np.ones(len(points)), centres.count - before, self.random) - before
             chosen = among[chosen[chosen >= 0]]
         count = before + len(chosen)
@@ -202,7 +236,7 @@ class KMeansState(State):
         share = self.held / max(1.0, self.weight)  # a row of the sample stands for 1 / share rows
         found = polish(
             centres, self.sample[: self.held], self._workers, iterations=rounds,
-            tolerance=self.parameters.local_lloyd_tol, anchors=self.anchors,
+            tolerance=max(self.parameters.local_lloyd_tol, ROUNDS_TOLERANCE), anchors=self.anchors,
             anchor_weights=self.anchor_weights * share, stop=stop,
         )  # fmt: skip
         self._replace(found.centres, np.maximum(found.masses, 1) * (1.0 if len(self.anchors) else FADED) / share)
@@ -308,10 +342,10 @@ class KMeansState(State):
         """
         if not other.settled:
             self.sampling = True
-            self._take_rows(other.sample[: other.held])
+            self._take_rows(other.sample[: other.held] + other.origin)
             return
         if not self.settled:
-            held = self.sample[: self.held].copy()
+            held = self.sample[: self.held] + self.origin
             random = self.random
             self.restore({name: array.copy() for name, array in other.arrays().items()})
             self.random, self.sampling = random, True
@@ -398,18 +432,19 @@ class KMeansState(State):
         """k centres of what was seen; the state stays as it is. Raises ClientError if there are fewer distinct rows."""
         earlier = (self.anchors, self.anchor_weights)  # of which there may be more than k * factor
         final = KMeansState(self.parameters, self.features, self._workers, names=self.names, earlier=earlier)
-        final.restore(self.arrays())
+        final.restore(self.arrays() | {"sample": self.sample[:0]})
+        final.sample, final.held = self.sample, self.held  # not changed from here on
         return final._finish(stop)
 
     def _finish(self, stop: Event) -> Finished:
         k, whole = self.parameters.k, not self.settled
         rounds = min(WHOLE_ROUNDS if whole else POLISH_ROUNDS, self.parameters.local_lloyd_max_iter)
         if whole:
-            held = self.sample[: self.held]
-            self.origin[:] = held.mean(axis=0, dtype=np.float64) if len(held) else 0
-            held -= self.origin
-            self.anchors = self.anchors - self.origin
-            points, weights = self._pass_over(held)
+            if not self.origin.any():  # sparse rows
+                self._set_origin(self.sample[: self.held])
+                self.sample = self.sample[: self.held] - self.origin
+            part = self._part()
+            points, weights = self._pass_over(part)
         else:
             some = self.weights[: self.used] > 0
             points, weights = self.centres.values[: self.used][some], self.mass[some]
@@ -417,7 +452,9 @@ class KMeansState(State):
             what = f"{len(points):,} distinct row{'' if len(points) == 1 else 's'}, of {self.rows:,}"
             raise ClientError(f"channel train has {what}, and k = {k:,} are wanted: lower k, or give more rows")
         centres, weights = self._reduce(points, weights, k)
-        if not whole and not self.parameters.half_life_time_size:
+        if whole:
+            centres = self._rounds_over(part, centres, stop)
+        elif not self.parameters.half_life_time_size:
             if self.later[0] > DRIFT * self.settled_distance * self.later[1]:
                 centres = self._begun_anew(centres, stop)
             if not self.extra:
@@ -435,14 +472,17 @@ class KMeansState(State):
         Rows that came later lie elsewhere than the first ones, as in a sorted file; the sample has rows of all.
         """
         sample = self.sample[: self.held]
-        points, weights = self._pass_over(sample)
+        part = self._part()
+        points, weights = self._pass_over(part)
         if len(points) < len(centres):
             return centres
         reduced, _ = self._reduce(points, weights, len(centres))
+        reduced = self._rounds_over(part, reduced, stop)
         best, least = centres, np.inf
         for candidate, rounds in ((centres, 0), (reduced, POLISH_ROUNDS)):
             found = polish(
-                candidate, sample, self._workers, iterations=rounds, tolerance=self.parameters.local_lloyd_tol,
+                candidate, sample, self._workers, iterations=rounds,
+                tolerance=max(self.parameters.local_lloyd_tol, ROUNDS_TOLERANCE),
                 anchors=self.anchors, anchor_weights=self.anchor_weights, stop=stop,
             )  # fmt: skip
             if found.distance < least:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from wildsage.algorithms.pca import kernels
+from wildsage.algorithms.pca.leading import leading
 from wildsage.algorithms.streaming import State
 from wildsage.data.batch import SparseRows
 from wildsage.kernels.vector import WIDTH, aligned, padded
@@ -249,7 +250,8 @@ class Covariance(Moments):
             crossed = np.outer(shift, self.sums)
             scatter += crossed + crossed.T + self.count * np.outer(shift, shift)
         total = float(scatter.trace())
-        values, vectors = np.linalg.eigh(scatter)
+        found = leading(scatter, count)
+        values, vectors = np.linalg.eigh(scatter) if found is None else found
         vectors = _with_signs(vectors[:, -count:])
         return Components(self.count, mean, vectors, np.maximum(values[-count:], 0), total)
 
