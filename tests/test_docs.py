@@ -138,4 +138,4 @@ def test_the_lock_file_has_every_dependency_and_names_no_place() -> None:
         *(each for group in project["dependency-groups"].values() for each in group),
     ]
     names = {re.match(r"[\w.-]+", each)[0].lower().replace("_", "-") for each in wanted}  # type: ignore[index]
-    assert names <= locked, "run: make lock"
+    assert names - {"wildsage"} <= locked, "run: make lock"  # an extra may name others of ours

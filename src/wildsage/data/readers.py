@@ -444,7 +444,7 @@ def _open_recordio(head: _Head, asked: Asked) -> Format:
     labels = len(label.values) if isinstance(label, Tensor) else 0
     sparse = tensor.keys is not None or not len(tensor.values)
     features = width if asked.feature_dim is None else asked.feature_dim
-    source = asked.source or "the channel has"
+    source = asked.source or ("feature_dim is" if asked.feature_dim else "the channel has")
     return RecordIO(Shape(features, labels, sparse=sparse, source=source), missing=asked.missing)
 
 
