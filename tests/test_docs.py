@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -73,7 +74,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_python_of_the_readme_runs(workplace: Path) -> None:
-    (block,) = blocks(ROOT / "README.md", "python")
+    block, _ = blocks(ROOT / "README.md", "python")
     (workplace / "block.py").write_text(block, encoding="utf-8")
     output = run([sys.executable, "-W", "error", "block.py"])
     assert "model.tar.gz" in output
@@ -81,7 +82,7 @@ def test_the_python_of_the_readme_runs(workplace: Path) -> None:
 
 
 def test_the_shell_of_the_readme_runs(workplace: Path) -> None:
-    make, commands, _ = blocks(ROOT / "README.md", "sh")
+    make, commands, *_ = blocks(ROOT / "README.md", "sh")
     targets = re.findall(r"^make (\w+)", make, re.MULTILINE)
     assert targets == ["quickstart", "test"]
     if shutil.which("curl") is None:
@@ -93,12 +94,30 @@ def test_the_shell_of_the_readme_runs(workplace: Path) -> None:
 
 
 def test_the_word_vectors_of_the_readme_are_made(workplace: Path) -> None:
-    *_, commands = blocks(ROOT / "README.md", "sh")
+    commands = blocks(ROOT / "README.md", "sh")[2]
     output = run(["bash", "-euo", "pipefail", "-c", commands])
     assert re.search(r"^\S+\t[01]\.\d{4}$", output, re.MULTILINE), output  # the nearest words, with their cosines
     assert re.search(r"^dresssy( -?\d\S*){100}$", output, re.MULTILINE)
     assert "vectors of 100 columns are in vectors.safetensors" in output
     assert "words start from one (" in output
+
+
+def test_the_tables_of_the_readme_are_learnt(workplace: Path) -> None:
+    rng = random.Random(0)
+    rows = [[round(rng.gauss(k % 10, 1), 3) for _ in range(3)] for k in range(200)]
+    for name in ("train", "validation"):
+        (workplace / f"{name}.csv").write_text("".join(f"{int(a > 5)},{a},{b},{c}\n" for a, b, c in rows))
+    for name in ("rows", "more"):
+        (workplace / f"{name}.csv").write_text("".join(f"{a},{b},{c}\n" for a, b, c in rows))
+    _, block = blocks(ROOT / "README.md", "python")
+    (workplace / "block.py").write_text(block, encoding="utf-8")
+    assert re.search(r"^b'0\.\d+", run([sys.executable, "-W", "error", "block.py"]), re.MULTILINE)
+    commands = blocks(ROOT / "README.md", "sh")[3]
+    if shutil.which("curl") is None:
+        commands = re.sub(r"^curl .*\n", "", commands, flags=re.MULTILINE)
+    output = run(["bash", "-euo", "pipefail", "-c", f"{commands}wildsage delete endpoint clusters"])
+    assert "clusters-clusters.png" in output
+    assert '"closest_cluster": ' in output
 
 
 def test_make_help_names_every_command_of_the_documents() -> None:

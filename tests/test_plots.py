@@ -52,6 +52,15 @@ def test_points_bars_and_a_matrix() -> None:
     assert [label.get_text() for label in matrix.get_yticklabels()] == ["a", "b"]
 
 
+def test_centres_stand_out_and_classes_are_not_joined_by_lines() -> None:
+    drawn = plots.figure(pictures.clusters({"0": ([1, 2], [3, 4]), "centres": ([1.5], [3.5])}, ("a", "b"))).axes[0]
+    rows, centres = drawn.collections
+    assert centres.get_sizes()[0] > 4 * rows.get_sizes()[0]
+    classes, distances = plots.figure(pictures.scores({"cluster": [0, 2] * 30, "distance": [0.5, 2] * 30})).axes
+    assert (classes.lines[0].get_linestyle(), distances.lines[0].get_linestyle()) == ("None", "-")
+    assert (classes.get_title(), classes.get_ylabel()) == ("", "cluster")
+
+
 def test_a_file_is_a_picture_of_a_size(tmp_path: Path) -> None:
     picture = pictures.scores({"score": [1, 2, float("nan"), 4]})
     plots.save(picture, tmp_path / "new" / "small.png", dpi=50)

@@ -107,5 +107,15 @@ def test_an_unknown_module_is_not_found(name: str) -> None:
         importlib.import_module(name)
 
 
+def test_the_notebooks_way_to_recordio() -> None:
+    code = "import wildsage.amazon.common as smac, wildsage as w; print(smac.write_numpy_to_dense_tensor.__module__)"
+    assert fresh(f"{code}; w.amazon.common.RecordSerializer") == "wildsage.sdk.records"
+
+
+def test_estimators_of_one_algorithm_are_pointed_to_the_general_one() -> None:
+    with pytest.raises(AttributeError, match=r'no KMeans, but its algorithm: .*image_uris.retrieve\("kmeans"\)'):
+        _ = sagemaker.KMeans
+
+
 def test_real_submodules_are_untouched() -> None:
     assert importlib.import_module("wildsage.contract.errors").__spec__.name == "wildsage.contract.errors"

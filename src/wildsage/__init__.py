@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     # What `__getattr__` below finds at run time, for type checkers and editors.
+    from wildsage.sdk import amazon as amazon
     from wildsage.sdk import analytics as analytics
     from wildsage.sdk import deserializers as deserializers
     from wildsage.sdk import estimator as estimator
@@ -46,6 +47,7 @@ __version__ = "0.1.0"
 
 # SageMaker's module name -> the module of wildsage.sdk that plays it.
 _MODULES = {
+    "amazon": "amazon",
     "analytics": "analytics",
     "base_deserializers": "deserializers",
     "base_predictor": "predictor",
@@ -79,12 +81,26 @@ _NAMES = {
     "production_variant": "session",
 }
 
+# SageMaker's estimators of one algorithm each -> the algorithm's name, for the message.
+_ALGORITHMS = {
+    "KMeans": "kmeans",
+    "KNN": "knn",
+    "LinearLearner": "linear-learner",
+    "PCA": "pca",
+    "RandomCutForest": "randomcutforest",
+}
+
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         value: Any = import_module(f"wildsage.sdk.{_MODULES[name]}")
     elif name in _NAMES:
         value = getattr(import_module(f"wildsage.sdk.{_NAMES[name]}"), name)
+    elif name in _ALGORITHMS:
+        raise AttributeError(
+            f"module {__name__!r} has no {name}, but its algorithm: estimator.Estimator("
+            f'image_uris.retrieve("{_ALGORITHMS[name]}"), …) with set_hyperparameters(…)'
+        )
     else:
         raise AttributeError(
             f"module {__name__!r} has no attribute {name!r}; SageMaker's modules that it has: {', '.join(_MODULES)}",

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from wildsage.contract.errors import ClientError
 from wildsage.contract.files import new_file
-from wildsage.contract.pictures import check
+from wildsage.contract.pictures import CENTRES_NAME, check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from wildsage.contract.pictures import Panel, Picture
+    from wildsage.contract.pictures import Panel, Picture, Series
 
 INSTALL = 'pip install "wildsage[plot]"'
 PANEL_INCHES = (6.0, 4.2)
@@ -20,6 +20,8 @@ PANELS_A_ROW = 3
 MOST_LEGEND = 20
 MOST_WRITTEN = 15  # rows of a matrix up to which its numbers are written into it
 FEW_POINTS = 30  # of a line, up to which each is marked
+MOST_CLASSES = 100
+CENTRES = {"s": 70, "marker": "X", "color": "black", "edgecolors": "white", "linewidths": 0.8, "zorder": 3}
 
 
 def figure(picture: Picture) -> Any:
@@ -40,7 +42,8 @@ def figure(picture: Picture) -> Any:
     for place, panel in enumerate(picture.panels):
         axes = made.add_subplot(down, across, place + 1)
         DRAWERS[panel.kind](axes, panel)
-        axes.set(title=_plain(panel.title), xlabel=_plain(panel.x_label), ylabel=_plain(panel.y_label))
+        title = "" if panel.title == panel.y_label else panel.title  # once is enough
+        axes.set(title=_plain(title), xlabel=_plain(panel.x_label), ylabel=_plain(panel.y_label))
     return made
 
 
@@ -53,7 +56,7 @@ def save(picture: Picture, path: Path, dpi: int = 120) -> None:
 
 def _lines(axes: Any, panel: Panel) -> None:
     for series in panel.series:
-        axes.plot(series.x, series.y, label=_plain(series.name), marker="o" if len(series.x) <= FEW_POINTS else None)
+        axes.plot(series.x, series.y, label=_plain(series.name), **_look(series))
     axes.grid(alpha=0.3)
     numbers = [value for series in panel.series for value in series.x]
     if all(value == int(value) for value in numbers if value == value):
@@ -61,9 +64,20 @@ def _lines(axes: Any, panel: Panel) -> None:
     _legend(axes, panel)
 
 
+def _look(series: Series) -> dict[str, Any]:
+    """Marks on short lines; marks alone where values are names of classes: long, and few whole numbers."""
+    if len(series.x) <= FEW_POINTS:
+        return {"marker": "o"}
+    values = {value for value in series.y if value == value}
+    if len(values) <= MOST_CLASSES and all(value == int(value) for value in values):
+        return {"marker": ".", "markersize": 3, "linestyle": ""}
+    return {}
+
+
 def _points(axes: Any, panel: Panel) -> None:
     for series in panel.series:
-        axes.scatter(series.x, series.y, s=9, alpha=0.7, linewidths=0, label=_plain(series.name))
+        look = CENTRES if series.name == CENTRES_NAME else {"s": 9, "alpha": 0.7, "linewidths": 0}
+        axes.scatter(series.x, series.y, label=_plain(series.name), **look)
     _legend(axes, panel)
 
 

@@ -295,6 +295,21 @@ def test_an_endpoint_from_its_start_to_its_end(call: Call, home: Path, job: str,
         Platform(home).describe_endpoint(EndpointName=endpoint)
 
 
+def test_a_model_of_rows_says_how_it_is_asked(call: Call, home: Path) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    rows = home / "rows.csv"
+    rows.write_text("".join(f"{k},{k * k % 7}\n" for k in range(50)))
+    assert call("train", "pca", f"train={rows}", "num_components=1", "--name", "p").code == 0
+    said = call("deploy", "p", "--name", "rows")
+    assert said.code == 0, said.err
+    for hint in ("-H 'Content-Type: text/csv' --data-binary @rows.csv http", "predict rows --file rows.csv"):
+        assert hint in said.err
+    assert call("predict", "rows", "--file", rows).out.count("projection") == 50
+    assert call("predict", "rows", "3,2").out == call("predict", "p", "3,2").out
+    assert "--data-binary @rows.csv" in call("endpoints", "rows").err
+    assert call("delete", "endpoint", "rows").code == 0
+
+
 def test_a_bare_model_file_can_be_deployed(call: Call, home: Path, model_file: str) -> None:
     result = call("deploy", model_file, "--name", "bare")  # the files tell whose model it is
     assert result.code == 0, result.err

@@ -76,6 +76,17 @@ def test_a_damaged_cache_is_compiled_again(tmp_path: Path) -> None:
     assert ask(checkout, **cache)[:3] == [2.0, [], 1]
 
 
+def test_whoever_waits_for_the_compiler_is_told_once(tmp_path: Path) -> None:
+    code = f"import logging; logging.basicConfig(level=logging.INFO, format='%(message)s')\n{ASK}"
+    paths = os.pathsep.join([str(make_checkout(tmp_path / "checkout")), str(Path(kernel.__file__).parents[2])])
+    environment = {**os.environ, "PYTHONPATH": paths, "WILDSAGE_CACHE": str(tmp_path / "cache")}
+    told = [
+        subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stderr
+        for _ in range(2)
+    ]
+    assert told == [f"{kernel.COMPILING}\n", ""]
+
+
 def test_a_home_that_cannot_be_written_falls_back(tmp_path: Path) -> None:
     checkout = make_checkout(tmp_path / "checkout")
     file = tmp_path / "file"

@@ -23,7 +23,8 @@ from wildsage.contract.record import MAGIC
 if TYPE_CHECKING:
     from wildsage.platform.service import Platform
 
-JSON_TYPE = "application/json"
+JSON_TYPE, CSV_TYPE = "application/json", "text/csv"
+QUOTED = "'some text'"
 GONE_S = 0.1
 
 
@@ -117,8 +118,9 @@ def deploy(
         show.as_json({**platform.describe_endpoint(EndpointName=endpoint), "Url": url})
         return
     show.line(f"{endpoint} answers at {url}")
-    show.say(f"Ask it:     {_curl(url)}")
-    show.say(f"or:         {show.command()} predict {endpoint} 'some text'")
+    rows = _takes_rows(platform, endpoint)
+    show.say(f"Ask it:     {_curl(url, rows)}")
+    show.say(f"or:         {show.command()} predict {endpoint} {'--file rows.csv' if rows else QUOTED}")
     show.say(f"End it:     {show.command()} delete endpoint {endpoint}")
 
 
@@ -139,6 +141,8 @@ def endpoints(
     \b
       wildsage endpoints
       curl -d '{"instances": ["nice"]}' "$(wildsage endpoints reviews --url)"
+      curl -H 'Content-Type: text/csv' --data-binary @rows.csv \\
+          "$(wildsage endpoints clusters --url)"
     """
     platform = clients.platform()
     if name is None:
@@ -167,7 +171,7 @@ def endpoints(
                 show.line(f"{key:<20} {endpoint[key]}")
         show.line(f"{'CreationTime':<20} {show.when(endpoint['CreationTime'])}")
         if endpoint["Url"]:
-            show.say(f"\nAsk it: {_curl(endpoint['Url'])}")
+            show.say(f"\nAsk it: {_curl(endpoint['Url'], _takes_rows(platform, name))}")
 
 
 def predict(
@@ -180,7 +184,7 @@ def predict(
         ),
     ],
     texts: Annotated[
-        list[str] | None, typer.Argument(metavar="TEXT", help="What to ask, each an instance.", show_default=False)
+        list[str] | None, typer.Argument(metavar="TEXT|ROW", help="What to ask, each an instance.", show_default=False)
     ] = None,
     file: Annotated[
         Path | None,
@@ -212,9 +216,10 @@ def predict(
 ) -> None:
     """Ask an endpoint, or a model file directly.
 
-    Texts come from the arguments, or one a line from a file or stdin. A text
-    classifier knows words as they stood in its training file: part them by
-    spaces in the same way.
+    Texts, or rows of numbers parted by commas, come from the arguments, or one
+    a line from a file or stdin. A text classifier knows words as they stood in
+    its training file: part them by spaces in the same way. A row has features
+    alone, no label.
 
     Examples:
 
@@ -223,7 +228,9 @@ def predict(
       wildsage predict model.tar.gz "love it , so soft" -k 3
       wildsage predict reviews "love it , so soft" --explain
       wildsage predict reviews --file reviews.txt --json
-      wildsage predict reviews --content-type text/csv --file rows.csv
+      wildsage predict clusters "5.1,3.5,1.4,0.2"
+      wildsage predict clusters --file rows.csv
+      wildsage predict clusters --content-type text/csv --accept text/csv --file rows.csv
     """
 
     if texts and file is not None:
@@ -410,5 +417,21 @@ def _url(platform: Platform, endpoint: dict[str, Any]) -> str | None:
     return platform.endpoint_url(endpoint["EndpointName"]) if endpoint["EndpointStatus"] == "InService" else None
 
 
-def _curl(url: str) -> str:
+def _takes_rows(platform: Platform, endpoint: str) -> bool:
+    """Whether an endpoint's model takes rows of numbers, and not texts."""
+    from wildsage.contract import builtins
+    from wildsage.platform.errors import ServiceError
+
+    try:
+        config = platform.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
+        variants = platform.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
+        image = platform.describe_model(ModelName=variants[0]["ModelName"])["PrimaryContainer"].get("Image")
+        return bool(image) and CSV_TYPE in builtins.table(builtins.resolve(image)).request_types
+    except (ServiceError, ClientError):  # its records are gone, or it is another package's
+        return False
+
+
+def _curl(url: str, rows: bool) -> str:
+    if rows:
+        return f"curl -H 'Content-Type: {CSV_TYPE}' --data-binary @rows.csv {url}"
     return f'curl -d \'{{"instances": ["some text"]}}\' {url}'

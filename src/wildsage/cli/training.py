@@ -141,7 +141,9 @@ def train(
       wildsage train blazingtext train=train.txt mode=supervised
       wildsage train blazingtext train=train.txt validation=val.txt \\
           mode=supervised epochs=10 early_stopping=true --name reviews
-      wildsage train blazingtext train=train.txt mode=supervised --detach
+      wildsage train xgboost train=train.csv validation=val.csv \\
+          objective=binary:logistic num_round=100 --name churn
+      wildsage train kmeans train=rows.csv k=10 --detach
       wildsage train blazingtext train=more.txt model=JOB mode=supervised
     """
     from wildsage.cli.arguments import channels_of, hyperparameters_of, required, sort_out, switches_of

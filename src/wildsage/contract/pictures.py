@@ -30,6 +30,7 @@ MOST_POINTS = 20_000  # of a series: more make a file larger, and a picture no c
 MOST_BARS = 40
 MOST_CURVES = 12  # panels of one picture
 MOST_CELLS = 100  # rows and columns of a matrix
+CENTRES_NAME = "centres"  # the series of points that stand for others
 HIDDEN_METRICS = ("progress", "throughput")  # that say nothing of what was learnt
 
 
@@ -95,7 +96,10 @@ def importance(shares: Mapping[str, float], meaning: str = "importance") -> Pict
 
 
 def scores(values: Mapping[str, Sequence[float]], title: str = "Anomaly scores", name: str = "scores") -> Picture:
-    """Values of rows in their order, each in a panel of its own; of more than MOST_POINTS, the extremes are kept."""
+    """Values of rows in their order, each in a panel of its own; of more than MOST_POINTS, the extremes are kept.
+
+    The names of the values are beside their axes.
+    """
     panels = [
         Panel(
             "lines", key, "row", key, series=[_thinned(Series(key, [float(k) for k in range(len(each))], list(each)))]

@@ -19,6 +19,7 @@ from wildsage.data.batch import Batch, Origin, SparseRows
 from wildsage.data.channel import Content, Files, Headed, PlainFile, Stream, read_up_to
 from wildsage.data.csv import Csv, count_columns, sniff
 from wildsage.data.formats import MARGIN, Broken, Format, Missing, Rows, Shape, Slab
+from wildsage.data.kinds import kind_of
 from wildsage.data.libsvm import Libsvm
 from wildsage.data.prefetch import SLAB_BYTES, Prefetch
 from wildsage.data.record import Record, Tensor, decode
@@ -72,7 +73,8 @@ def open_channel(
 ) -> RowStream:
     """Open a channel, look at its first row, and return its rows as batches; nothing else is read yet.
 
-    content_type: None means the channel's own, else CSV. feature_dim: None means what the first row has.
+    content_type: None means the channel's own, else what its first bytes say. feature_dim: None means what the first
+    row has.
     label_width: columns of labels where the content type does not say (label_size); other formats than CSV and Parquet
     have as many as their first row, or none with 0. weights: of CSV and Parquet, a column of them behind the labels.
     missing: "nan" takes empty fields, NaN and infinity as NaN, "refuse" refuses them.
@@ -82,7 +84,7 @@ def open_channel(
     worker was given. stop: once set, batches end.
     Raises ClientError for a channel without rows or a content type that is not known, DataError for a bad first row.
     """
-    kind = _kind(content_type or channel.content_type, f"channel {channel.name}: ")
+    kind = _kind(content_type or kind_of(channel), f"channel {channel.name}: ")
     if batch_rows < 1:
         raise ClientError(f"batch_rows = {batch_rows} is not allowed: 1 or more")
     if channel.distribution is Distribution.SHARDED_BY_S3_KEY:
@@ -442,7 +444,7 @@ def _open_recordio(head: _Head, asked: Asked) -> Format:
     labels = len(label.values) if isinstance(label, Tensor) else 0
     sparse = tensor.keys is not None or not len(tensor.values)
     features = width if asked.feature_dim is None else asked.feature_dim
-    source = asked.source or "the channel has"
+    source = asked.source or ("feature_dim is" if asked.feature_dim else "the channel has")
     return RecordIO(Shape(features, labels, sparse=sparse, source=source), missing=asked.missing)
 
 

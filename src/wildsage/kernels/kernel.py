@@ -36,7 +36,7 @@ except ValueError as error:  # what its variables say; nothing of ours has run y
 if numba.config.DISABLE_JIT:
     raise ClientError("NUMBA_DISABLE_JIT is set in the environment, but kernels must be compiled: unset it")
 from numba import njit
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache, _CacheLocator
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -54,7 +54,10 @@ _DAMAGED = (
     OSError, EOFError, ValueError, KeyError, AttributeError, ImportError, IndexError, TypeError, pickle.PickleError
 )  # fmt: skip
 
+COMPILING = "compiling kernels, once for this machine: some seconds"
+
 _kernels: list[Any] = []
+_told: set[str] = set()
 
 
 def kernel(function: F) -> F:
@@ -79,8 +82,7 @@ def _compiled(function: F, flags: dict[str, Any]) -> F:
         compiled = njit(**flags)(function)
     except KeyError:  # a Numba without the private flag
         compiled = njit(**{name: value for name, value in flags.items() if name != "_nrt"})(function)
-    if cache_folder() is not None:
-        compiled._cache = _KernelCache(function)
+    compiled._cache = _Uncached() if cache_folder() is None else _KernelCache(function)
     _kernels.append(compiled)
     return cast(F, compiled)
 
@@ -94,6 +96,13 @@ def missing(*modules: str) -> list[str]:
         and not compiled.signatures
         and not _is_cached(compiled)
     ]
+
+
+def _tell() -> None:
+    """Say, once a process, what takes so long: a job's log or an endpoint's shows it."""
+    if COMPILING not in _told:
+        _told.add(COMPILING)
+        logger.info(COMPILING)
 
 
 def _is_cached(compiled: Any) -> bool:
@@ -214,19 +223,29 @@ class _CacheFiles(CompileResultCacheImpl):  # type: ignore[misc]
     _locator_classes = [_Locator]  # noqa: RUF012 (Numba's attribute)
 
 
+class _Uncached(NullCache):  # type: ignore[misc]
+    """Keeps nothing: there is no folder that could be written."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        _tell()
+
+
 class _KernelCache(FunctionCache):  # type: ignore[misc]
     """Numba's cache in our folder, with writers one at a time, and no error that could stop a job."""
 
     _impl_class = _CacheFiles
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        loaded = None
         try:
-            return super().load_overload(sig, target_context)
+            loaded = super().load_overload(sig, target_context)
         except _DAMAGED as error:
             logger.debug("compiled kernel %s is unreadable, so it is compiled again: %r", self._name, error)
             with suppress(OSError):
                 os.unlink(self._cache_file._index_path)
-            return None
+        if loaded is None:
+            _tell()
+        return loaded
 
     def save_overload(self, sig: Any, data: Any) -> None:
         # Two processes that add to one index at once could leave a signature that names the other's code.

@@ -50,21 +50,12 @@ def test_training_accuracy_is_that_of_the_model(tmp_path: Path) -> None:
     assert listener.metrics[-1][:2] == ("train:accuracy", right / len(lines))
 
 
-def test_notes_are_told_and_kernels_are_no_surprise(tmp_path: Path) -> None:
-    BlazingText.warm_up()
+def test_notes_are_told(tmp_path: Path) -> None:
     listener = Listener()
     channels = {"train": reviews(50), "evaluation": b"good nice 9\n"}
     BlazingText().train(job(tmp_path, channels, listener, window_size=3))
     assert "channel evaluation has no effect in mode supervised (it is for the other modes)" in listener.lines
     assert "window_size has no effect in mode supervised (it is for batch_skipgram, skipgram, cbow)" in listener.lines
-    assert not any("compiling kernels" in line for line in listener.lines)
-
-
-def test_cold_kernels_are_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wildsage.kernels.kernel.missing", lambda *modules: [f"{algorithm.KERNELS}.text.scan"])
-    listener = Listener()
-    BlazingText().train(job(tmp_path, {"train": reviews(50)}, listener))
-    assert listener.lines[0].startswith("compiling kernels, once for this machine: about ")
 
 
 def test_memory_grows_with_what_is_asked(tmp_path: Path) -> None:

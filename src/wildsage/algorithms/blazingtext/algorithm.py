@@ -26,13 +26,12 @@ from wildsage.contract.errors import ClientError, DataError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wildsage.algorithms.context import Reporter, TrainingContext
+    from wildsage.algorithms.context import TrainingContext
     from wildsage.contract.channels import Channel
 
 SAMPLE = 1 << 18  # bytes of each file that an estimate looks at
 COUNTED_ORDER = 4  # the longest n-grams that an estimate counts
 GZIP_RATIO = 4  # text gains about three times
-COMPILE_SECONDS, KERNELS = 10, "wildsage.algorithms.blazingtext.kernels"
 WARM_LINES = 300
 BASE_BYTES = 200 << 20  # Python, NumPy, Numba with LLVM, and the kernels
 
@@ -93,7 +92,6 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
     def _train_classifier(self, context: TrainingContext[BlazingTextHyperparameters]) -> TextClassifier:
         from wildsage.algorithms.blazingtext import losses, supervised
 
-        tell_compilation(context.report, f"{KERNELS}.text.scan", f"{KERNELS}.supervised.train_lines")
         parameters = context.hyperparameters
         earlier = None
         if "model" in context.channels:
@@ -128,8 +126,6 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
         from wildsage.algorithms.blazingtext import similarity, word_epochs, word_vectors
 
         parameters = context.hyperparameters
-        trained = "positions.train_stream_by_position" if parameters.weighs_positions else "word_vectors.train_stream"
-        tell_compilation(context.report, f"{KERNELS}.text.scan", f"{KERNELS}.{trained}")
         if parameters.evaluation and similarity.CHANNEL in context.channels:
             for path in context.channels[similarity.CHANNEL].files():  # what is wrong with them is told beforehand
                 similarity.read_pairs(path)
@@ -206,17 +202,6 @@ class BlazingText(Algorithm[BlazingTextHyperparameters]):
             table, given = np.zeros(16, dtype), np.zeros(16, np.float32)
             place_rows(table, 16, np.zeros(1, np.int32), 4, 0, 1, given.copy(), given)
         copy_table(np.zeros(8, np.uint64), np.zeros(16, np.uint64))
-
-
-def tell_compilation(report: Reporter, *needed: str) -> None:
-    """Say that kernels that the job runs are yet to be compiled, if so. needed: the names of some of them.
-
-    Others may be lacking for good: those of models, of other losses.
-    """
-    from wildsage.kernels.kernel import missing
-
-    if set(needed) & set(missing(*{name.rpartition(".")[0] for name in needed})):
-        report.say(f"compiling kernels, once for this machine: about {COMPILE_SECONDS} s")
 
 
 def evaluate(context: TrainingContext[Any], model: WordVectors) -> None:

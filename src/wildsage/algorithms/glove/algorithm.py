@@ -17,7 +17,6 @@ from wildsage.contract.errors import ClientError
 if TYPE_CHECKING:
     from wildsage.algorithms.context import TrainingContext
 
-KERNELS = "wildsage.algorithms.glove.kernels"
 WARM_LINES = 20
 
 
@@ -55,7 +54,6 @@ class Glove(Algorithm[GloveHyperparameters]):
         parameters = context.hyperparameters
         for note in parameters.notes():
             context.report.say(note)
-        shared.tell_compilation(context.report, f"{KERNELS}.counting.list_pairs", f"{KERNELS}.training.train_visits")
         with ExitStack() as stack:
             earlier = None
             if "model" in context.channels:

@@ -191,7 +191,8 @@ def _evaluate(
     if not len(anomalies):
         raise ClientError(f"channel test has fewer rows than shingle_size = {model.shingle_size}: there is no shingle")
     figures = quality(np.concatenate(scores), anomalies)
-    context.report.picture(pictures.scores({"test": np.concatenate(scores).tolist()}, name="test-scores"))
+    shown = {"score": np.concatenate(scores).tolist()}
+    context.report.picture(pictures.scores(shown, "Anomaly scores of channel test", "test-scores"))
     context.report.summary(test={name: round(value, 6) for name, value in figures.items()})
     wanted = context.hyperparameters.eval_metrics
     if "accuracy" in wanted:
@@ -216,8 +217,9 @@ def _picture_train(
             if rows >= SHOWN_ROWS:
                 break
     if scores:
-        title = "Anomaly scores" if rows < SHOWN_ROWS else f"Anomaly scores of the first {SHOWN_ROWS:,} rows"
-        context.report.picture(pictures.scores({"train": np.concatenate(scores).tolist()}, title=title))
+        title = "Anomaly scores of channel train"
+        title += "" if rows < SHOWN_ROWS else f", the first {SHOWN_ROWS:,} rows"
+        context.report.picture(pictures.scores({"score": np.concatenate(scores).tolist()}, title))
 
 
 def quality(scores: NDArray[np.float64], anomalies: NDArray[np.bool_]) -> dict[str, float]:

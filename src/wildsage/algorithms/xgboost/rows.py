@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import re
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,8 +10,9 @@ import numpy as np
 
 from wildsage.algorithms.xgboost.library import errors_of_the_library, library
 from wildsage.contract import content_types
-from wildsage.contract.channels import Channel, InputMode
+from wildsage.contract.channels import Channel
 from wildsage.contract.errors import ClientError
+from wildsage.data import kinds
 from wildsage.data.batch import Batch, SparseRows
 from wildsage.data.readers import OTHER_NAMES, RowStream, open_channel
 
@@ -27,10 +26,8 @@ if TYPE_CHECKING:
 
 BATCH_VALUES = 1 << 20  # of a batch, about
 LEAST_ROWS, MOST_ROWS = 256, 1 << 16
-HEAD = 1 << 16
 SPARE, GROWTH = 1.02, 1.25
 SINGLE = ("binary:", "reg:logistic")
-_LIBSVM_ROW = re.compile(rb"\s*[^\s:,;|]+(?::[^\s:]+)?(?:\s+(?:qid:\d+\s+)?\d+:[^\s:]+)+\s*")
 _FORBIDDEN = str.maketrans("[]<", "()(")
 
 
@@ -68,34 +65,9 @@ class Rows:
 
 
 def kind_of(channel: Channel) -> str:
-    """The content type of a channel, looked for in the first bytes of its first file where none is declared.
-
-    The service takes rows without a declared type for libsvm; what is libsvm is taken for it here, too.
-    """
-    if channel.content_type:
-        declared = channel.content_type.strip()
-        return OTHER_NAMES.get(declared.lower(), declared)
-    if channel.input_mode is InputMode.PIPE:
-        return content_types.CSV
-    for path in channel.files():
-        try:
-            with path.open("rb") as file:
-                head = file.read(HEAD)
-            if head[:2] == b"\x1f\x8b":
-                with gzip.open(path) as unpacked:
-                    head = unpacked.read(HEAD)
-        except (OSError, EOFError):
-            continue
-        if not head.strip():
-            continue
-        if head[:4] == b"PAR1":
-            return content_types.PARQUET
-        if head[:4] == b"\x0a\x23\xd7\xce":
-            return content_types.RECORDIO_PROTOBUF
-        if head[:1] == b"{":
-            return content_types.JSON_LINES
-        return content_types.LIBSVM if _LIBSVM_ROW.fullmatch(head.lstrip().splitlines()[0]) else content_types.CSV
-    return content_types.CSV
+    """The content type of a channel under its full name, looked for in its first bytes where none is declared."""
+    kind = kinds.kind_of(channel).strip()
+    return OTHER_NAMES.get(kind.lower(), kind)
 
 
 def open_rows(
