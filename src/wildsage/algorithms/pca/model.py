@@ -179,6 +179,8 @@ class PCAModel(RowModel):
         kinds = (mean.dtype, vectors.dtype, singular.dtype) == (np.float64, np.float32, np.float64)
         if not shapes or not kinds or not vectors.size:
             raise DataError("not a model of PCA: mean, v and s do not fit together", file=path)
+        if not all(np.isfinite(array).all() for array in (mean, vectors, singular)):
+            raise DataError("not a model of PCA: it has numbers that are not finite", file=path)
         state = folder / STATE_FILE
         mapped = state.is_file() and state.stat().st_size > 0
         return cls(mean, vectors, singular, facts, np.memmap(state, np.uint8, "r") if mapped else None)
