@@ -249,3 +249,13 @@ def test_a_piece_of_more_slabs_than_there_are(
     found = batches(channel, threads=threads, batch_rows=4)
     assert len(found) == 150
     check(found[0].joined(found), 2)
+
+
+def test_a_lack_of_memory_is_raised_and_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(_: Any) -> Any:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(readers.Csv, "scratch", short)
+    (tmp_path / "a.csv").write_bytes(csv_of(np.column_stack([LABELS, ROWS])))
+    with pytest.raises(MemoryError, match="no room"):
+        list(open_channel(Channel("train", tmp_path, CSV), batch_rows=10, threads=2))

@@ -125,8 +125,11 @@ class Prefetch:
 
     def __iter__(self) -> Generator[Slab, None, None]:
         """The slabs, each until the next is asked for."""
+        # Taken here, where a lack of memory is raised: a thread that ended by it would be waited for in vain.
+        rooms = [(_Buffer(self._piece + SLACK), self._format.scratch()) for _ in range(self._threads)]
         workers = [
-            threading.Thread(target=self._work, name=f"reader-{number}", daemon=True) for number in range(self._threads)
+            threading.Thread(target=self._work, args=room, name=f"reader-{number}", daemon=True)
+            for number, room in enumerate(rooms)
         ]
         for worker in workers:
             worker.start()
@@ -173,9 +176,7 @@ class Prefetch:
 
     # A worker.
 
-    def _work(self) -> None:
-        buffer = _Buffer(self._piece + SLACK)
-        scratch = self._format.scratch()
+    def _work(self, buffer: _Buffer, scratch: Any) -> None:
         while True:
             with self._change:
                 ticket = self._reserve()

@@ -17,6 +17,7 @@ from tests.algorithms.knn.jobs import batch, clusters, csv, job
 from wildsage.algorithms.knn import KNN
 from wildsage.algorithms.knn.model import INDEX_FILE, KEYS_FILE, LABELS_FILE, REDUCTION_FILE, SETTINGS_FILE
 from wildsage.algorithms.knn.model import NearestNeighbours as Model
+from wildsage.algorithms.knn.state import check_values
 from wildsage.contract.errors import ClientError, DataError
 from wildsage.data.readers import read_body
 
@@ -161,3 +162,47 @@ def test_an_index_of_another_kind_is_refused(saved: Path, tmp_path: Path) -> Non
     (saved / SETTINGS_FILE).write_text(json.dumps(held | {"index_bytes": size}))
     with pytest.raises(DataError, match="model_algo-1: its kind is another one"):
         Model.load(saved)
+
+
+@pytest.mark.parametrize("kind", ["faiss.Flat", "faiss.IVFFlat", "faiss.IVFPQ"])
+@pytest.mark.parametrize("text", [b"1e30,0,0,0,0,0\n", b"1,2,3,4,5,6\n0,0,-3e38,0,0,0\n"])
+def test_numbers_too_large_for_distances_are_refused_and_not_looked_for_for_ever(
+    kind: str, text: bytes, tmp_path: Path
+) -> None:
+    model = fit(tmp_path, index_type=kind, **({"faiss_index_pq_m": 2} if kind == "faiss.IVFPQ" else {}))
+    with pytest.raises(
+        DataError, match=r"line \d: feature \d = .* is too large for distances in float32: up to 1e\+15"
+    ):
+        model.answer(read_body(text, "text/csv"), {})
+
+
+def test_training_refuses_numbers_too_large_for_distances(tmp_path: Path) -> None:
+    rows = ROWS.copy()
+    rows[6, 2] = 1e30
+    with pytest.raises(DataError, match="line 7: feature 3 = 1e\\+30 is too large"):
+        KNN().train(job(tmp_path, {"train": csv(rows, LABELS)}))
+
+
+def test_sparse_rows_too_large_are_named() -> None:
+    with pytest.raises(DataError, match="line 2: feature 4 = -1e\\+20 is too large"):
+        check_values(read_body(b"0 1:2\n0 1:3 3:-1e20\n", "text/libsvm", feature_dim=6))
+
+
+def test_lists_that_do_not_have_each_row_once_are_refused(tmp_path: Path) -> None:
+    model, folder = fit(tmp_path / "job", index_type="faiss.IVFFlat"), tmp_path / "model"
+    folder.mkdir()
+    model.save(folder)
+    path = folder / INDEX_FILE
+    content = bytearray(path.read_bytes())
+    content[-8:] = (5_000_000).to_bytes(8, "little")  # the last number of the last list
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="its lists do not have each row once"):
+        Model.load(folder)
+
+
+def test_directions_of_the_smallest_rows_are_known(tmp_path: Path) -> None:
+    model = fit(tmp_path, index_metric="COSINE")
+    tiny = QUERIES[:5] * np.float32(1e-38)
+    found = model.answer(batch(tiny, None), {"verbose": "true"})["distances"]
+    wanted = model.answer(batch(QUERIES[:5], None), {"verbose": "true"})["distances"]
+    np.testing.assert_allclose(found, wanted, atol=1e-3)

@@ -116,3 +116,10 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
         if damaged:
             with pytest.raises(DataError, match="not the state of a PCA"):
                 loaded.state_arrays()
+
+
+def test_numbers_that_are_not_finite_are_told(tmp_path: Path) -> None:
+    model = fitted(tmp_path / "job", table(50, 3))
+    model.mean[1] = np.nan
+    with pytest.raises(DataError, match="numbers that are not finite"):
+        PCAModel.load(saved(model, tmp_path / "model"))

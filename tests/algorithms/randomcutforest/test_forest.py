@@ -221,3 +221,11 @@ def test_large_offsets_leave_spans_right() -> None:
     near, far = Forest(50, 64, 3), Forest(50, 64, 3)
     scores = [forest.stream(data, 0, 0, ONE) for forest, data in ((near, np.round(rows * 16)), (far, np.round(moved)))]
     np.testing.assert_allclose(scores[0], scores[1], atol=0.15)  # cuts fall on fewer values
+
+
+def test_samples_of_the_largest_numbers_score_finitely() -> None:
+    forest = Forest(50, 8, 2, seed=1, decay=0.0)
+    rows = np.array([[(-1) ** i * 3e38, i * 1e37] for i in range(30)], np.float32)
+    forest.sample(rows, 0, 0, ONE)
+    forest.grow(ONE)
+    assert np.isfinite(forest.score(np.array([[0.5, 0.5], [3e38, -3e38]], np.float32), ONE)).all()

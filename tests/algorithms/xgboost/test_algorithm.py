@@ -19,8 +19,10 @@ import xgboost
 
 from tests.algorithms.xgboost.jobs import Listener, binary, csv_of, job, libsvm_of, raw, rows, train
 from tests.waiting import until
+from wildsage.algorithms.context import Silence, TrainingContext
 from wildsage.algorithms.xgboost import XGBoost, algorithm
 from wildsage.algorithms.xgboost import rows as rows_module
+from wildsage.algorithms.xgboost.hyperparameters import XGBoostHyperparameters
 from wildsage.contract.channels import Channel, write_channels
 from wildsage.contract.errors import ClientError, DataError
 from wildsage.contract.hyperparameters import write_hyperparameters
@@ -382,3 +384,15 @@ def test_without_the_library_the_line_that_installs_it_is_told(tmp_path: Path, m
     monkeypatch.setitem(sys.modules, "xgboost", None)
     with pytest.raises(ClientError, match=r'pip install "wildsage\[xgboost\]"'):
         train(tmp_path, {"train": csv_of(rows(10))})
+
+
+def test_columns_that_memory_does_not_hold_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "a").write_text("1 1:1 2147483646:2\n0 5:1\n" * 5)
+    channel = Channel("train", tmp_path / "train", "text/libsvm")
+    parameters = XGBoostHyperparameters.parse({"num_round": "2"})
+    context: TrainingContext[XGBoostHyperparameters] = TrainingContext(
+        parameters, {"train": channel}, tmp_path, tmp_path / "checkpoints", Silence(), memory_bytes=16 << 30
+    )
+    with pytest.raises(ClientError, match=r"2,147,483,647 features, which take about 859 GB of memory, and 17 GB are"):
+        XGBoost().train(context)

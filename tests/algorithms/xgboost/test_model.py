@@ -122,7 +122,37 @@ def test_damage_is_refused_or_does_no_harm(changes: list[tuple[int, int]]) -> No
     for place, value in changes:
         content[place] = value
     with contextlib.suppress(DataError, KeyError):
-        booster_file._check_trees(booster_file._document(bytes(content), "m")["learner"], "m")
+        booster_file._check(booster_file._document(bytes(content), "m")["learner"], "m")
+
+
+@pytest.mark.parametrize(
+    ("key", "place", "value"),
+    [("parents", 1, 1 << 20), ("split_type", 0, 1), ("sum_hessian", slice(1, None), []), ("default_left", 0, None)],
+)
+def test_what_nodes_have_fits_them(key: str, place: Any, value: Any) -> None:
+    """The library crashes on a parent that is not there, and on categories that a split does not have."""
+    document = json.loads(AS_JSON)
+    held = document["learner"]["gradient_booster"]["model"]["trees"][0][key]
+    if value is None:
+        held.pop()
+    else:
+        held[place] = value
+    with pytest.raises(DataError, match="the nodes of tree 0 are no tree"):
+        booster_file.of_bytes(json.dumps(document).encode(), "m")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("tree_info", [0, 7, 0], "not those of 1 outputs"),
+        ("iteration_indptr", [0, 1, 2, 9], "its rounds are not those"),
+    ],
+)
+def test_trees_belong_to_outputs_and_rounds(key: str, value: list[int], said: str) -> None:
+    document = json.loads(AS_JSON)
+    document["learner"]["gradient_booster"]["model"][key] = value
+    with pytest.raises(DataError, match=said):
+        booster_file.of_bytes(json.dumps(document).encode(), "m")
 
 
 def test_sparse_rows_are_missing_where_they_are_empty(tmp_path: Path) -> None:

@@ -108,15 +108,35 @@ class Index:
         """Map an index file. Raises DataError for one that is none."""
         faiss = library()
         try:
-            return cls(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
-        except RuntimeError as error:
+            index = cls(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
+        except (RuntimeError, MemoryError) as error:  # the second where a damaged length is asked for
             raise DataError(f"not a faiss index: {str(error).splitlines()[0]}", file=path.name) from error
+        if not index._has_each_row_once():
+            raise DataError("its lists do not have each row once: it is damaged", file=path.name)
+        return index
 
     @property
     def kind(self) -> str:
         """As index_type has it; "" for what is no index of ours."""
         names = {"IndexFlat": FLAT, "IndexFlatL2": FLAT, "IndexFlatIP": FLAT, "IndexIVFFlat": IVF_FLAT}
         return (names | {"IndexIVFPQ": IVF_PQ}).get(type(self._index).__name__, "")
+
+    def _has_each_row_once(self) -> bool:
+        """Whether the lists of an inverted file have the numbers 0 to count - 1: labels are looked up by them."""
+        if self._quantizer is None:
+            return True
+        lists = self._index.invlists
+        sizes = [int(lists.list_size(place)) for place in range(min(self.lists, int(lists.nlist)))]
+        if len(sizes) != self.lists or sum(sizes) != self.count or self._flat_rows.size != self.lists * self.width:
+            return False
+        seen = np.zeros(self.count, np.bool_)
+        for place, size in enumerate(sizes):
+            if size:
+                numbers = self._faiss.rev_swig_ptr(lists.get_ids(place), size)
+                if numbers.min() < 0 or numbers.max() >= self.count:
+                    return False
+                seen[numbers] = True
+        return bool(seen.all())
 
     def write(self, path: Path) -> None:
         """Write faiss's own file, whole or not at all."""
@@ -147,6 +167,7 @@ class Index:
 
         Values are squared distances, or inner products. k: count at most. probes: lists that are looked through, of
         an inverted file; more where these hold fewer than k rows. No query's answer depends on the others.
+        Raises DataError for an index with rows that are at no distance from anything, as a damaged one has.
         """
         # A child of a process whose OpenMP had threads cannot have any: one thread is safe after a fork.
         self._faiss.omp_set_num_threads(workers.threads)
@@ -160,6 +181,8 @@ class Index:
             probes = min(2 * probes, self.lists)
             missing = np.flatnonzero(numbers[:, -1] < 0)
             values[missing], numbers[missing] = self._probe(queries[missing], k, workers, probes)
+        if (numbers[:, -1] < 0).any():
+            raise DataError("the index has rows that are not finite: it is damaged")
         return values, numbers
 
     def _probe(

@@ -196,11 +196,13 @@ class NearestNeighbours(RowModel):
     def answer(self, rows: Batch, options: Mapping[str, Any]) -> Columns:
         """predicted_label, (n,); with verbose also distances and labels of the neighbours, (n, k)."""
         from wildsage.algorithms.knn.kernels.neighbours import vote
+        from wildsage.algorithms.knn.state import check_values
 
         verbose = _verbose(options)
         features = rows.dense()
         if features.shape[1] != self.feature_dim:
             raise ClientError(f"rows have {features.shape[1]} features; the model wants {self.feature_dim}")
+        check_values(rows)
         distances, labels = self.neighbours(features)
         k = self.settings.k
         if self.settings.predictor_type == "classifier":

@@ -10,6 +10,7 @@ import numpy as np
 from wildsage.algorithms.knn.kernels.sampling import choose, make_heap, make_keys
 from wildsage.algorithms.knn.rows import Rows
 from wildsage.algorithms.streaming import State
+from wildsage.data.batch import SparseRows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from wildsage.algorithms.streaming import Workers
     from wildsage.data.batch import Batch
 
+LARGEST_VALUE = 1e15  # squares of a million of them fit a float32
 LARGEST_CLASS = 1 << 24  # up to here float32 has every whole number
 
 
@@ -55,12 +57,15 @@ class Sample(State):
         return self._keys[: self.rows.count]
 
     def update(self, batch: Batch) -> None:
-        """Take in the rows of a batch. Raises DataError for a label that is no class, where classes are wanted."""
+        """Take in the rows of a batch. Raises DataError for a label that is no class, where classes are wanted,
+        and for a number that is too large.
+        """
         labels = batch.labels
         if labels is None:
             raise batch.error(0, "no label, and k-NN needs one for every row")
         if self._whole_labels:
             check_classes(batch)
+        check_values(batch)
         self._marks = self._marks_of(batch.origin.names)
         keys = np.empty(len(batch), np.uint64)
         make_keys(self._marks, batch.origin.files, batch.origin.numbers, keys)
@@ -151,3 +156,24 @@ def check_classes(batch: Batch) -> None:
         row = int(np.argmax(bad))
         allowed = f"a whole number up to {LARGEST_CLASS:,}, since predictor_type = classifier"
         raise batch.error(row, f"label {labels[row]:.9g} is not allowed: {allowed}")
+
+
+def check_values(batch: Batch) -> None:
+    """Raise DataError, with its place, for the first row with a number whose distances float32 cannot hold.
+
+    faiss knows no neighbours at such a distance.
+    """
+    features = batch.features
+    values = features.values if isinstance(features, SparseRows) else features
+    if not values.size or max(float(values.max()), -float(values.min())) <= LARGEST_VALUE:
+        return
+    if isinstance(features, SparseRows):
+        place = int(np.argmax(np.abs(features.values) > LARGEST_VALUE))
+        row, column = int(np.searchsorted(features.starts, place, "right")) - 1, int(features.columns[place])
+        value = features.values[place]
+    else:
+        row, column = divmod(int(np.argmax(np.abs(features) > LARGEST_VALUE)), features.shape[1])
+        value = features[row, column]
+    raise batch.error(
+        row, f"feature {column + 1} = {value:g} is too large for distances in float32: up to {LARGEST_VALUE:g}"
+    )

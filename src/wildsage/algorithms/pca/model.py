@@ -151,6 +151,8 @@ class PCAModel(RowModel):
         kinds = mean.dtype == singular.dtype == np.float64 and vectors.dtype == np.float32
         if not shapes or not kinds or not vectors.size:
             raise ValueError("mean, v and s do not fit together")
+        if not all(np.isfinite(array).all() for array in (mean, vectors, singular)):
+            raise ValueError("it has numbers that are not finite")
         names = model_file.feature_names(told, len(mean))
         facts = Facts(int(told["rows"]), float(told["total"]), bool(told["subtract_mean"]), str(told["mode"]), names)
         return cls(mean, vectors, singular, facts)

@@ -71,6 +71,7 @@ class Forest:
         order = np.argsort(self.keys, axis=1)
         self.keys = np.take_along_axis(self.keys, order, 1)
         self.points = np.take_along_axis(self.points, order[:, :, None], 1)
+        np.clip(self.points, -LARGEST_VALUE, LARGEST_VALUE, out=self.points)
         trees = self._empty_trees()
         rows = [aligned(self.width) for _ in range(workers.threads)]
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 BASE_BYTES = 300 << 20
 SAMPLE = 1 << 16
 PACKED = 8  # bytes of text in one of gzip, at most of most
+COLUMN_BYTES = 400  # of a column, even one without values: 350 measured, at 1 and 3 million columns
 VALUE_BYTES, BIN_BYTES, ENTRY_BYTES = 4, 2, 8
 MEMORY_SHARE = 0.6  # of what is there, that rows may take before they are read again instead
 LISTED = 100  # features in the summary
@@ -143,6 +144,13 @@ class _Data:
         if self._validation is not None:
             self._validation = self._match(self._validation.widened(self.width))
         self._goes_on = goes_on
+        memory = context.memory_bytes
+        if stream.sparse and memory is not None and self.width * COLUMN_BYTES > memory:
+            # Known only now: sparse files do not say how wide they are.
+            raise ClientError(
+                f"channel train has {self.width:,} features, which take about {self.width * COLUMN_BYTES / 1e9:.0f} GB "
+                f"of memory, and {memory / 1e9:.0f} GB are available: number the features without gaps"
+            )
 
     def _match(self, validation: Rows) -> Rows:
         """Validation rows by the names of training's features, and of their form."""

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 SIZES = {b"Z": 0, b"T": 0, b"F": 0, b"N": 0, b"i": 1, b"U": 1, b"C": 1, b"I": 2, b"l": 4, b"d": 4, b"L": 8, b"D": 8}
 ARRAYS = {b"i": ">i1", b"U": ">u1", b"I": ">i2", b"l": ">i4", b"L": ">i8"}
 NO_CHILD = -1
+CATEGORICAL = 1  # a split
+MOST_FEATURES, MOST_CATEGORIES = 1 << 31, 1 << 24
+NODE_KEYS = (
+    "base_weights", "default_left", "left_children", "loss_changes", "parents", "right_children", "split_conditions",
+    "split_indices", "split_type", "sum_hessian",
+)  # fmt: skip
 INTEGERS = {b"i": ">b", b"U": ">B", b"I": ">h", b"l": ">i", b"L": ">q"}
 DEEPEST = 32
 PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
@@ -69,7 +75,7 @@ def of_bytes(raw: bytes, name: str, parameters: dict[str, Any] | None = None) ->
     parts = ("gradient_booster", "learner_model_param", "objective")
     if not isinstance(learner, dict) or any(not isinstance(learner.get(part), dict) for part in parts):
         raise DataError("holds no booster: there is no learner with a gradient_booster and an objective", file=name)
-    _check_trees(learner, name)
+    _check(learner, name)
     handle = library().Booster(parameters or {"nthread": 1})
     try:
         with errors_of_the_library("it is no booster"):
@@ -98,33 +104,70 @@ def save(handle: Any) -> bytes:
     return bytes(handle.save_raw("ubj"))
 
 
-def _check_trees(learner: dict[str, Any], name: str) -> None:
-    """Raise DataError where a tree's nodes are no tree, or ask for features that there are not.
+def _check(learner: dict[str, Any], name: str) -> None:
+    """Raise DataError where parts of a booster do not fit each other.
 
-    The library follows them as they are: in a circle it would walk for ever, and beyond the end it would crash.
+    The library follows them as they are: in a circle of nodes it would walk for ever, beyond an end it would crash.
     """
     booster = learner["gradient_booster"]
     try:
-        # That of dart has one of trees in it; a linear model has none.
-        model = booster.get("gbtree", booster).get("model", {})
-        width = int(learner["learner_model_param"]["num_feature"])
-        for number, tree in enumerate(model.get("trees", ())):
-            left, right = (np.asarray(tree[key], np.int64) for key in ("left_children", "right_children"))
-            nodes = int(tree["tree_param"]["num_nodes"])
-            sizes = {len(tree[key]) for key in ("left_children", "right_children", "split_indices", "split_conditions")}
-            inner = left != NO_CHILD
-            children = np.concatenate([left[inner], right[inner]])
-            features = np.asarray(tree["split_indices"], np.int64)[inner]
-            if (
-                sizes != {nodes}
-                or (inner != (right != NO_CHILD)).any()
-                or ((children < 1) | (children >= nodes)).any()
-                or len(np.unique(children)) != len(children)
-                or ((features < 0) | (features >= width)).any()
-            ):
+        given = learner["learner_model_param"]
+        width = int(given["num_feature"])
+        outputs = max(1, int(given.get("num_class", 0))) * max(1, int(given.get("num_target", 1)))
+        if not 0 <= width < MOST_FEATURES or outputs > MOST_FEATURES:
+            raise ValueError(f"it has {width} features and {outputs} outputs")
+        if booster.get("name") == "gblinear":
+            if len(booster["model"]["weights"]) != (width + 1) * outputs:
+                raise ValueError(f"its weights are not those of {width} features")
+            return
+        # That of dart has one of trees in it.
+        model = booster.get("gbtree", booster)["model"]
+        trees = model["trees"]
+        if "weight_drop" in booster and len(booster["weight_drop"]) != len(trees):
+            raise ValueError(f"{len(booster['weight_drop'])} weights of {len(trees)} trees")
+        groups = np.asarray(model["tree_info"], np.int64)
+        if groups.shape != (len(trees),) or ((groups < 0) | (groups >= outputs)).any():
+            raise ValueError(f"its trees are not those of {outputs} outputs")
+        bounds = np.asarray(model.get("iteration_indptr", (0, len(trees))), np.int64)
+        if bounds[0] != 0 or bounds[-1] != len(trees) or (np.diff(bounds) < 0).any():
+            raise ValueError("its rounds are not those of its trees")
+        for number, tree in enumerate(trees):
+            if not _is_tree(tree, width):
                 raise ValueError(f"the nodes of tree {number} are no tree of {width} features")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, IndexError) as error:
         raise DataError(f"is damaged: {error}", file=name) from error
+
+
+def _is_tree(tree: dict[str, Any], width: int) -> bool:
+    """Whether each node but the root is one other's child, and what nodes have is there for each of them."""
+    nodes, vector = int(tree["tree_param"]["num_nodes"]), int(tree["tree_param"].get("size_leaf_vector", 1))
+    left, right, parents = (np.asarray(tree[key], np.int64) for key in ("left_children", "right_children", "parents"))
+    if any(len(tree[key]) != nodes for key in NODE_KEYS if key in tree) or nodes < 1 or vector > 1:
+        return False
+    inner = np.flatnonzero(left != NO_CHILD)
+    children = np.concatenate([left[inner], right[inner]])
+    features = np.asarray(tree["split_indices"], np.int64)[inner]
+    if (
+        ((left != NO_CHILD) != (right != NO_CHILD)).any()
+        or ((children < 1) | (children >= nodes)).any()
+        or len(np.unique(children)) != len(children)
+        or (parents[children] != np.concatenate([inner, inner])).any()
+        or ((features < 0) | (features >= width)).any()
+    ):
+        return False
+    with_categories, begins, sizes, categories = (
+        np.asarray(tree.get(key, ()), np.int64)
+        for key in ("categories_nodes", "categories_segments", "categories_sizes", "categories")
+    )
+    if not len(with_categories) == len(begins) == len(sizes):
+        return False
+    kinds = np.asarray(tree.get("split_type", np.zeros(nodes)), np.int64)
+    return bool(
+        np.array_equal(with_categories, np.flatnonzero(kinds == CATEGORICAL))
+        and ((sizes >= 1) & (begins >= 0) & (begins + sizes <= len(categories))).all()
+        and ((categories >= 0) & (categories < MOST_CATEGORIES)).all()
+        and ((kinds == 0) | (kinds == CATEGORICAL)).all()
+    )
 
 
 def _document(raw: bytes, name: str) -> dict[str, Any]:

@@ -106,7 +106,12 @@ def to_unit_length(rows, width, begin, end):
         while at < stop:
             square += np.float64(rows[at]) * np.float64(rows[at])
             at += 1
-        if square > 0:
-            scale = np.float32(1 / np.sqrt(square))
+        # Where squares vanish, or nearly, their sum has no digits left.
+        if square < 1e-30 and square >= 0:
+            square = np.float64(0)
             for j in range(i * width, stop):
-                rows[j] *= scale
+                square += np.float64(rows[j]) * np.float64(rows[j])
+        if square > 0:
+            scale = 1 / np.sqrt(square)
+            for j in range(i * width, stop):
+                rows[j] = np.float32(np.float64(rows[j]) * scale)
