@@ -359,6 +359,7 @@ def test_a_run_whose_folder_was_removed_ends_and_writes_nothing(
             os.kill(record.pid, WAKE_SIGNAL)
     until(lambda: not runs(record.command_pid) and not runs(record.pid))
     if anew:
+        until(lambda: is_up(folder))
         engine.stop(folder, wait_s=20)
         assert engine.state(folder).ending == Ending(Cause.STOPPED, signal=signal.SIGTERM)
     else:

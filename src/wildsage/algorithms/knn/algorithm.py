@@ -130,6 +130,7 @@ class KNN(Algorithm[KNNHyperparameters]):
     @classmethod
     def warm_up(cls) -> None:
         """Compile every kernel that training and answering need, by going through small jobs and their models."""
+        from wildsage.algorithms.knn.kernels.lists import find_partners, swap
         from wildsage.algorithms.rehearsal import rehearse
         from wildsage.contract.content_types import CSV
         from wildsage.data.warm import warm_up
@@ -146,6 +147,11 @@ class KNN(Algorithm[KNNHyperparameters]):
         ):
             # Fewer rows are kept than there are, so that some have to go.
             rehearse(cls, content, CSV, threads=2, k=2, sample_size=40, mini_batch_size=30, **more)
+        # What an inverted file of many rows alone comes to.
+        partners = np.zeros(1, np.int32)
+        find_partners(np.zeros(1, np.int32), partners)
+        for back in (False, True):
+            swap(np.zeros(1, np.float32), 1, partners, back)
 
 
 def _index(context: TrainingContext[KNNHyperparameters], state: Sample, settings: Settings) -> NearestNeighbours:
