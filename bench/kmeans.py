@@ -196,7 +196,8 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
             )
         if losses:
             allowed = "not above it" if has_clusters else "1 % above it"
-            print(f"{'full, 3 runs':28s} losses {', '.join(f'{each:.4f}' for each in losses)}; bar: {allowed}")
+            told = ", ".join(f"{each:.4f}" for each in losses)
+            print(f"{f'full, {len(losses)} runs':28s} losses {told}; bar: {allowed}")
 
 
 def write_file(path: Path, form: str, rows: int, columns: int = COLUMNS) -> None:

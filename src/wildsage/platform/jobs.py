@@ -129,7 +129,7 @@ class Jobs(Supervised, ABC):
         if (outcome := Outcome.read(folder, record.id)) is not None:
             # Who wrote it may have died before it tidied. If it lives it holds the lock, under which no other run of
             # this name can take the folder.
-            with locks.held(self._lock(record.name), wait_s=0) as held:
+            with locks.held(self._lock(record.name), wait_s=locks.MOMENT_S) as held:
                 if held and Outcome.read(folder, record.id) is not None:
                     runs.tidy(folder, outcome)
             return record_outcome(self.context.store, self.kind, record.name, outcome)
@@ -160,6 +160,8 @@ class Jobs(Supervised, ABC):
             if ending.cause is Cause.LOST and current.status is Status.IN_PROGRESS and self.may_retry(current):
                 return self._start_again(current, folder)
             outcome = finished(Charge.read(folder), folder, ending, self.settle)
+        else:
+            runs.tidy(folder, outcome)  # who wrote it has died meanwhile, perhaps before that
         return record_outcome(self.context.store, self.kind, current.name, outcome)
 
     def _start_again(self, record: Record, folder: Path) -> Record | None:

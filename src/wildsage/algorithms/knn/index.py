@@ -195,10 +195,16 @@ class Index:
         parameters = self._parameters
         if parameters.nprobe != probes:
             parameters = self._faiss.SearchParametersIVF(nprobe=probes)
-        self._index.search_preassigned_c(
-            count, pointer(queries), k, pointer(lists), pointer(near), pointer(values), pointer(numbers), False,
-            parameters,
-        )  # fmt: skip
+
+        def probe(_: int, begin: int, end: int) -> None:
+            # A thread of ours each, of one thread in faiss: its own took twice the time of one at 200 lookups.
+            self._faiss.omp_set_num_threads(1)
+            arrays = (lists[begin:end], near[begin:end], values[begin:end], numbers[begin:end])
+            self._index.search_preassigned_c(
+                end - begin, pointer(queries[begin:end]), k, *map(pointer, arrays), False, parameters
+            )
+
+        workers.split(count, probe, least=FEW)
         return values, numbers
 
     def _exact(
