@@ -19,7 +19,7 @@ import pytest
 from tests.algorithms.jobs import Listener
 from tests.algorithms.knn.jobs import SMALL, clusters, csv, job
 from tests.waiting import until
-from wildsage.algorithms.knn import KNN
+from wildsage.algorithms.knn import KNN, algorithm
 from wildsage.algorithms.knn.hyperparameters import FLAT, IVF_FLAT, IVF_PQ
 from wildsage.algorithms.knn.model import NearestNeighbours
 from wildsage.contract.channels import Channel, write_channels
@@ -260,6 +260,13 @@ def test_an_unknown_amount_of_data_is_bounded_by_the_sample(tmp_path: Path) -> N
     large = KNN().estimate_memory(job(tmp_path / "b", {"train": csv(ROWS, LABELS)}, index_type=IVF_FLAT))
     assert small.peak_bytes < large.peak_bytes < (300 << 20)
     assert "sample_size" in small.advice
+
+
+def test_a_sample_that_is_smaller_than_the_data_is_what_is_kept(tmp_path: Path) -> None:
+    rows = np.zeros((20_000, 50), np.float32)
+    context = job(tmp_path, {"train": csv(rows, np.zeros(20_000))}, sample_size=10)
+    allowance = algorithm.BASE_BYTES + (1 << 14)  # whatever feature_dim says
+    assert KNN().estimate_memory(context).peak_bytes < allowance
 
 
 def test_it_warms_up() -> None:

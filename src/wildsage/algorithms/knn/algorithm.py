@@ -14,7 +14,7 @@ from wildsage.algorithms.checkpoint import fingerprint
 from wildsage.algorithms.knn.hyperparameters import FLAT, IVF_FLAT, IVF_PQ, KNNHyperparameters
 from wildsage.algorithms.knn.model import NearestNeighbours, Settings
 from wildsage.algorithms.model_channel import earlier_model, refuse_misfit
-from wildsage.algorithms.row_channel import asked_dim, open_rows
+from wildsage.algorithms.row_channel import asked_dim, likely_dim, open_rows
 from wildsage.contract.channels import InputMode
 from wildsage.contract.errors import ClientError
 
@@ -44,8 +44,8 @@ class KNN(Algorithm[KNNHyperparameters]):
         """The sample's rows, as many as there may be in files of that size, and an inverted file beside them."""
         parameters = context.hyperparameters
         rows = _bytes_of(context.channels["train"])
-        if parameters.feature_dim != "auto":
-            dim = parameters.feature_dim
+        dim = likely_dim(context)
+        if dim is not None:
             sample = (4 * dim + KEPT_BYTES) * parameters.sample_size
             rows = sample if rows is None else min(rows, sample)
             reduced = parameters.dimension_reduction_target
