@@ -74,5 +74,5 @@ $(VENV)/.tested: $(VENV)/.installed
 
 $(VENV)/.kernels: $(VENV)/.installed $(KERNELS)
 	@echo "Compiling kernels for this processor (once)"
-	@$(BIN)/python -m wildsage.runtime.warm
+	@$(BIN)/python -m wildsage.runtime.warm blazingtext # the quickstart's; others at their first job, which says so
 	@touch $@

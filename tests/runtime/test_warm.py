@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.runtime.third_party import environment, install
+from wildsage.algorithms import registry
+from wildsage.contract.errors import ClientError
 from wildsage.kernels import kernel
 from wildsage.runtime import warm
 
@@ -74,3 +76,18 @@ def test_check_tells_what_is_missing_until_the_warm_up_has_compiled_it(packages:
     assert call().returncode == 0
     answer = call("--check")
     assert (answer.returncode, answer.stdout) == (0, "every kernel is compiled\n")
+
+
+def test_of_all_algorithms_one_without_its_extra_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Lacking:
+        @classmethod
+        def warm_up(cls) -> None:
+            raise ClientError('lacking needs the package nowhere: pip install "wildsage[lacking]"')
+
+    monkeypatch.setattr(registry, "names", lambda: ["lacking"])
+    monkeypatch.setattr(registry, "get", lambda name: Lacking)
+    assert warm.main([]) == 0
+    assert "lacking: left out: lacking needs the package nowhere" in capsys.readouterr().out
+    assert warm.main(["lacking"]) == 1
