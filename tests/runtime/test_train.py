@@ -79,7 +79,8 @@ def test_a_job_leaves_model_metrics_summary_and_success(packages: Path, base: Pa
     assert '"rounds":2' in output
     assert "Channel train: 1 file, 8 bytes" in output
     assert "#quality_metric: host=algo-1, epoch=2, train words <score>=4" in output
-    assert re.search(r"Completed after .* s, peak memory [0-9.]+ [MG]B; the model is saved: 1 file, \d+ bytes", lines[-1])
+    ended = r"Completed after .* s, peak memory [0-9.]+ [MG]B; the model is saved: 1 file, \d+ bytes"
+    assert re.search(ended, lines[-1])
     assert sorted(path.name for path in base.iterdir()) == ["checkpoints", "input", "model", "output"]
 
 

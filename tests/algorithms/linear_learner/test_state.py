@@ -101,7 +101,7 @@ def test_merging_two_halves_equals_one_pass() -> None:
     assert losses[1] < 1.02 * losses[0]
     assert losses[1] <= 1.001 * alone
     pooled = rows[:2000].mean(axis=0) / 2 + rows[10_000:12_000].mean(axis=0) / 2
-    np.testing.assert_allclose(first.scaler[1, :5], pooled, rtol=1e-5)
+    np.testing.assert_allclose(first.scales.table[1, :5], pooled, rtol=1e-5)
     first.update(batch(labels, rows))
     empty = state(5)
     empty.merge(first)
@@ -162,7 +162,7 @@ def test_constant_columns_do_no_harm() -> None:
     made = state(5)
     made.update(batch(labels, rows))
     assert np.isfinite(made.stacks["values"]).all()
-    assert made.deviation[2] == 1
+    assert made.scales.deviation[2] == 1
 
 
 @pytest.mark.parametrize(("predictor", "label", "allowed"), [

@@ -261,7 +261,11 @@ class _Job:
 
         state = self.state
         scored = Scored(
-            self.parameters, model.facts.threshold, state.label_mean, state.label_scale, state.class_weights()
+            self.parameters,
+            model.facts.threshold,
+            state.scales.label_mean,
+            state.scales.label_scale,
+            state.class_weights(),
         )
         for batch in batches:
             labels = state.check(batch).astype(np.float64)

@@ -12,6 +12,7 @@ import numpy as np
 from wildsage.algorithms.linear_learner import kernels
 from wildsage.algorithms.linear_learner.evaluation import Cuts, choose_cut
 from wildsage.algorithms.linear_learner.kernels import Block, Rows, Steps, Task
+from wildsage.algorithms.linear_learner.scales import Scales
 from wildsage.algorithms.linear_learner.settings import count_models, settings
 from wildsage.algorithms.streaming import State
 from wildsage.contract.errors import ClientError
@@ -41,8 +42,6 @@ LEAST_ROWS = 32  # of an update
 SAMPLE_ROWS = 10_000  # of train that models are judged by where there is no validation, 5,000 at least if there are
 SAMPLE_BYTES = 1 << 24
 ASSESSED_ROWS = 512  # at a time
-REACH = 20.0  # deviations that a value is from the mean, at most: one of 100 would move its row's score by too much
-FAR = 1000.0  # a mean so many deviations from 0 costs float32 too much, so it is taken off rows before
 MASKED = np.float32(-1e9)  # bias of a lane that is no class
 CLOSE_BY = 0.02  # share of the best loss, within which a model may still become the best
 LAST_DECAY = 0.01  # of the step size's schedule, at the end of the last epoch
@@ -57,8 +56,7 @@ class LinearState(State):
     """Models that are trained side by side, sixteen a block.
 
     stacks: float32 (blocks, (d + 1) * width) each: values, mean, first, second, and best, the mean at each model's best
-    epoch. scaler: float64 (5, d + 1) of features and, behind them, the label: rows counted, mean, sum of squared
-    deviations, least and greatest value. classes: float64, weight seen of each class. counts: as COUNTS names them.
+    epoch. scales: of features and the label. classes: float64, weight seen of each class. counts: as COUNTS names them.
     train_losses: float64 (blocks * 16,), of the epoch so far. keys: float64 (models,), at each model's best epoch
     what it was judged by, the lower the better. references, waits: float64 (models,), what a gain is measured from, and
     epochs without one.
@@ -85,7 +83,7 @@ class LinearState(State):
         names = ("values", "mean", "best", "first", *(("second",) if self.adaptive else ()))
         size = (d + 1) * self.width
         self.stacks = {name: aligned(self.blocks * size).reshape(self.blocks, size) for name in names}
-        self.scaler = np.zeros((5, d + 1))
+        self.scales = Scales(parameters, d)
         self.classes = np.zeros(max(2, parameters.classes))
         self.counts = np.zeros(len(COUNTS))
         self.set("stride", 1)
@@ -120,78 +118,9 @@ class LinearState(State):
         rows = self.get("rows") / epochs if epochs else self.get("rows")
         return int(min(self.parameters.mini_batch_size, max(LEAST_ROWS, rows // UPDATES)))
 
-    # Scales
-
-    def _measure(self, batch: Batch, labels: NDArray[np.float32]) -> None:
-        """Means and deviations of the first rows."""
-        rows = min(len(batch), self.parameters.num_point_for_scaler)
-        count, mean, squares, low, high = self.scaler
-        if isinstance(batch.features, SparseRows):
-            part = batch.features.part(0, rows)
-            values = part.values.astype(np.float64)
-            np.minimum.at(low, part.columns, values)
-            np.maximum.at(high, part.columns, values)
-            sums = np.bincount(part.columns, values, self.d)
-            mean[: self.d] = sums / rows
-            squares[: self.d] = np.maximum(np.bincount(part.columns, values * values, self.d) - sums**2 / rows, 0)
-        else:
-            step = max(1, (1 << 20) // (8 * self.d))
-            for at in range(0, rows, step):
-                part_rows = batch.features[at : min(at + step, rows)].astype(np.float64)
-                _pool(mean[: self.d], squares[: self.d], at, part_rows)
-                least, greatest = part_rows.min(axis=0), part_rows.max(axis=0)
-                low[: self.d] = np.minimum(low[: self.d], least) if at else least
-                high[: self.d] = np.maximum(high[: self.d], greatest) if at else greatest
-        if self.parameters.is_regressor:
-            _pool(mean[self.d :], squares[self.d :], 0, labels[:rows, None].astype(np.float64))
-        count[:] = rows
-
-    @property
-    def shift(self) -> Floats:
-        """(d,), what is taken off features."""
-        chosen = self.parameters.unbias_data
-        wanted = self.parameters.use_bias if chosen == "auto" else chosen
-        return self.scaler[1, : self.d] if wanted else np.zeros(self.d)
-
-    @property
-    def deviation(self) -> Floats:
-        """(d,), what features are divided by; 1 for one that is constant, which then says nothing."""
-        wanted = self.parameters.normalize_data is not False
-        return self._deviations[: self.d] if wanted else np.ones(self.d)
-
-    @property
-    def _deviations(self) -> Floats:
-        """(d + 1,). For a value that is far out, as that of a class which few rows have, more than the deviation."""
-        count, mean, squares, low, high = self.scaler
-        deviations = np.sqrt(squares / np.maximum(count, 1))
-        deviations = np.where(deviations > 1e-7 * np.maximum(np.abs(mean), 1e-30), deviations, 1.0)
-        deviations[: self.d] = np.maximum(deviations, np.maximum(high - mean, mean - low) / REACH)[: self.d]
-        return deviations
-
-    @property
-    def label_mean(self) -> float:
-        parameters = self.parameters
-        wanted = parameters.is_regressor and parameters.use_bias and parameters.unbias_label is not False
-        return float(self.scaler[1, self.d]) if wanted else 0.0
-
-    @property
-    def label_scale(self) -> float:
-        wanted = self.parameters.is_regressor and self.parameters.normalize_label is not False
-        return float(self._deviations[self.d]) if wanted else 1.0
-
     def folded(self, values: NDArray[np.float32]) -> Floats:
-        """Weights and biases (blocks, d + 1, width) for features as they come; labels are still scaled."""
-        made = values.reshape(self.blocks, self.d + 1, self.width).astype(np.float64)
-        made[:, : self.d] /= self.deviation[:, None]
-        made[:, self.d] -= np.einsum("j,bjq->bq", self.shift, made[:, : self.d])
-        return made
-
-    def unfolded(self, weights: Floats) -> Floats:
-        """The other way round."""
-        made = weights.copy()
-        made[:, self.d] += np.einsum("j,bjq->bq", self.shift, made[:, : self.d])
-        made[:, : self.d] *= self.deviation[:, None]
-        return made
+        """Weights and biases (blocks, d + 1, width) of a stack, for features as they come; labels are still scaled."""
+        return self.scales.folded(values.reshape(self.blocks, self.d + 1, self.width))
 
     # Blocks
 
@@ -199,12 +128,13 @@ class LinearState(State):
         """The first values: those of a model to go on from, or random ones."""
         parameters, lanes = self.parameters, self.lanes
         if self.start is not None:
-            weights, biases = self.start[0] / self.label_scale, self.start[1].copy()
-            biases[...] = (biases - self.label_mean) / self.label_scale if parameters.is_regressor else biases
+            # The label's mean and scale are 0 and 1 where it is a class.
+            scale = self.scales.label_scale
+            weights, biases = self.start[0] / scale, (self.start[1] - self.scales.label_mean) / scale
             both = np.concatenate([weights.T, biases[None]])  # (d + 1, classes)
             made = np.zeros((self.blocks, self.d + 1, self.width))
             made[:, :, lanes >= 0] = both[:, lanes[lanes >= 0]]
-            made = self.unfolded(made)
+            made = self.scales.unfolded(made)
         else:
             random = np.random.default_rng(parameters.seed)
             shape = (self.blocks, self.d + 1, self.width)
@@ -267,7 +197,7 @@ class LinearState(State):
             )
             for k in range(self.blocks)
         ]  # fmt: skip
-        self._far = np.abs(self.shift) > FAR * self.deviation
+        self._far = self.scales.far
 
     # Rows
 
@@ -313,7 +243,7 @@ class LinearState(State):
     def _rows(self, batch: Batch, labels: NDArray[np.float32], *, weighs_classes: bool) -> Rows:
         scaled = labels
         if self.parameters.is_regressor:
-            scaled = ((labels.astype(np.float64) - self.label_mean) / self.label_scale).astype(np.float32)
+            scaled = ((labels.astype(np.float64) - self.scales.label_mean) / self.scales.label_scale).astype(np.float32)
         none = np.zeros(0, np.float32)
         by_class = self.class_weights() if weighs_classes and not self.parameters.is_regressor else None
         return Rows(
@@ -326,7 +256,7 @@ class LinearState(State):
         """Train all models on a batch's rows, some rows an update."""
         labels = self.check(batch)
         if not self.get("ready"):
-            self._measure(batch, labels)
+            self.scales.measure(batch.features, labels)
             self._begin()
             self.set("ready", 1)
         if not self._made:
@@ -352,12 +282,12 @@ class LinearState(State):
         parts = -(-count // self.mini_batch_size)
         number = int(self.get("updates")) + 1
         steps, share = self._steps(), self.get("rows") / max(self.get("weight"), 1e-30)
-        features, shift, taken = batch.features, self.shift, self._taken(batch)
+        features, shift, taken = batch.features, self.scales.shift, self._taken(batch)
         if taken is not None:
             features, shift = _less(features, taken), shift - taken
         # Also where nothing is taken off: the kernel folds in float32, and a resumed job begins with what this makes.
         self._refold(taken)
-        fixed = (shift.astype(np.float32), (1 / self.deviation).astype(np.float32), steps, number, share)
+        fixed = (shift.astype(np.float32), (1 / self.scales.deviation).astype(np.float32), steps, number, share)
 
         def train(k: int) -> None:
             block = self._made[k]
@@ -381,7 +311,7 @@ class LinearState(State):
         """(d,), what is taken off rows before they are multiplied, where means are far from 0; None: nothing."""
         if isinstance(batch.features, SparseRows) or not self._far.any():
             return None
-        return np.where(self._far, self.shift, 0).astype(np.float32)
+        return np.where(self._far, self.scales.shift, 0).astype(np.float32)
 
     def _refold(self, taken: NDArray[np.float32] | None) -> None:
         self._weights[...] = self._folded32(self.stacks["values"], taken)
@@ -539,8 +469,8 @@ class LinearState(State):
         else:
             block, lane = divmod(model, WIDTH)
             entries = folded[block][:, lane::WIDTH]
-        weights, biases = entries[: self.d].T * self.label_scale, entries[self.d] * self.label_scale + self.label_mean
-        return weights, biases
+        scale = self.scales.label_scale
+        return entries[: self.d].T * scale, entries[self.d] * scale + self.scales.label_mean
 
     # What every state has
 
@@ -562,23 +492,16 @@ class LinearState(State):
         for name in ("values", "mean", "best"):
             both = []
             for state in (self, other):
-                folded = state.folded(state.stacks[name]) * state.label_scale
-                folded[:, self.d] += state.label_mean
+                folded = state.folded(state.stacks[name]) * state.scales.label_scale
+                folded[:, self.d] += state.scales.label_mean
                 both.append(folded)
             plain[name] = (1 - share) * both[0] + share * both[1]
         for name in set(self.stacks) - set(plain):
             self.stacks[name] += np.float32(share) * (other.stacks[name] - self.stacks[name])
-        count, mean, squares, low, high = self.scaler
-        more, their_mean, their_squares, their_low, their_high = other.scaler
-        total = np.maximum(count + more, 1)
-        squares += their_squares + (their_mean - mean) ** 2 * count * more / total
-        mean += (their_mean - mean) * more / total
-        count += more
-        np.minimum(low, their_low, out=low)
-        np.maximum(high, their_high, out=high)
+        self.scales.merge(other.scales)
         for name, weights in plain.items():
-            weights[:, self.d] -= self.label_mean
-            made = self.unfolded(weights / self.label_scale)
+            weights[:, self.d] -= self.scales.label_mean
+            made = self.scales.unfolded(weights / self.scales.label_scale)
             dead = ~self.alive
             made[:, self.d] = np.where(dead, float(MASKED) if self.by_class else 0, made[:, self.d])
             self.stacks[name][...] = made.reshape(self.blocks, -1)
@@ -603,7 +526,7 @@ class LinearState(State):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         made: dict[str, NDArray[Any]] = {f"stack_{name}": stack for name, stack in self.stacks.items()}
-        made |= {"scaler": self.scaler, "classes": self.classes, "counts": self.counts, "keys": self.keys}
+        made |= {"scaler": self.scales.table, "classes": self.classes, "counts": self.counts, "keys": self.keys}
         made |= {"train_losses": self.train_losses, "best_epochs": self.best_epochs}
         made |= {"references": self.references, "waits": self.waits}
         sample = self.sample
@@ -627,7 +550,7 @@ class LinearState(State):
                 raise ValueError(f"{name} is of another state")
         for name in self.stacks:
             self.stacks[name][...] = found[f"stack_{name}"]
-        self.scaler, self.classes, self.counts = found["scaler"], found["classes"], found["counts"]
+        self.scales.table, self.classes, self.counts = found["scaler"], found["classes"], found["counts"]
         self.keys, self.train_losses, self.best_epochs = found["keys"], found["train_losses"], found["best_epochs"]
         self.references, self.waits = found["references"], found["waits"]
         self.sample = None
@@ -648,13 +571,6 @@ def _less(
     features: NDArray[np.float32] | SparseRows, taken: NDArray[np.float32] | None
 ) -> NDArray[np.float32] | SparseRows:
     return features if taken is None or isinstance(features, SparseRows) else features - taken
-
-
-def _pool(mean: Floats, squares: Floats, count: int, rows: Floats) -> None:
-    """Add rows to a mean and a sum of squared deviations of `count` rows (Chan, Golub and LeVeque, 1979)."""
-    own = rows.mean(axis=0)
-    squares += ((rows - own) ** 2).sum(axis=0) + (own - mean) ** 2 * (count * len(rows) / (count + len(rows)))
-    mean += (own - mean) * (len(rows) / (count + len(rows)))
 
 
 def _assessor(
